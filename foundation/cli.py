@@ -1,0 +1,52 @@
+"""One way to run a click command: one-line errors, exit codes 0/1/2, `--json` on standard output."""
+
+import errno
+import json
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from foundation.errors import UserError, WorkFailed
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable result on standard output.")
+
+
+def run(command: click.Command, program: str) -> NoReturn:
+    """Run `command` as a program and leave with 0 (done), 1 (failed) or 2 (wrong usage or input).
+
+    Args:
+        program: name shown in `--help`, for example `python -m search.run`.
+    """
+    try:
+        command.main(prog_name=program, standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        _leave(error.format_message(), 2)
+    except UserError as error:
+        _leave(str(error), 2)
+    except WorkFailed as error:
+        _leave(str(error), 1)
+    except (click.Abort, KeyboardInterrupt):
+        _leave("interrupted; everything finished so far is kept", 1)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _leave(f"no space left on the device ({error.filename or 'disk'}): free some and run again", 2)
+    sys.exit(0)
+
+
+def progress(message: str) -> None:
+    """Tell a person something; standard error, so that `--json` output stays clean."""
+    click.echo(message, err=True)
+
+
+def print_json(result: Any) -> None:
+    """Print the machine-readable result of a command."""
+    click.echo(json.dumps(result, indent=2, allow_nan=False))
+
+
+def _leave(message: str, code: int) -> NoReturn:
+    click.echo(f"error: {' '.join(message.split())}", err=True)
+    sys.exit(code)
