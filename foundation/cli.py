@@ -1,15 +1,45 @@
 """One way to run a click command: one-line errors, exit codes 0/1/2, `--json` on standard output."""
 
 import errno
+import importlib
 import json
 import sys
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import click
 
 from foundation.errors import UserError, WorkFailed
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable result on standard output.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Machine-readable result on standard output."
+)
+
+
+class LazyGroup(click.Group):
+    """A group whose subcommands are imported when they are used, so that `--help` stays fast.
+
+    Args:
+        commands: subcommand name -> where it lives, such as `evaluators.latency.command:latency_command`.
+            `GROUP --help` imports them all, so their modules must defer heavy imports too.
+    """
+
+    def __init__(self, *args: Any, commands: Mapping[str, str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._locations = dict(commands)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order given."""
+        return list(self._locations)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the subcommand; None when there is no such name."""
+        location = self._locations.get(cmd_name)
+        if location is None:
+            return None
+        module, _, attribute = location.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
 
 
 def run(command: click.Command, program: str) -> NoReturn:
