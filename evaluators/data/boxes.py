@@ -29,10 +29,10 @@ def clean_boxes(
         sizes: (M, 2) width and height of the image of each box.
         describe: names box i for a person.
     """
-    finite: NDArray[np.bool_] = np.isfinite(boxes).all(axis=1)
+    finite = np.isfinite(boxes).all(axis=1).astype(np.bool_)
     safe = np.where(finite[:, None], boxes, 0.0)
-    negative: NDArray[np.bool_] = finite & (safe[:, 2:] < 0).any(axis=1)
-    empty: NDArray[np.bool_] = finite & ~negative & (safe[:, 2:] == 0).any(axis=1)
+    negative: NDArray[np.bool_] = finite & np.any(safe[:, 2:] < 0, axis=1)
+    empty: NDArray[np.bool_] = (finite & ~negative) & np.any(safe[:, 2:] == 0, axis=1)
     corners = np.concatenate([safe[:, :2], safe[:, :2] + safe[:, 2:]], axis=1)
     limits = np.concatenate([sizes, sizes], axis=1)
     # Rounding to float32 comes first: a sliver that vanishes there is as unusable as one of no area.

@@ -77,7 +77,7 @@ def _missing_split(source: Path, split: str, found: tuple[str, ...]) -> str:
 
 
 def _common_classes(annotations: Mapping[str, CocoAnnotations]) -> tuple[str, ...]:
-    """Class names in the order of the first split's ids; other splits may number the same names differently."""
+    """Class names in the order of the first split's ids; another split may number the same names anew."""
     first, *others = annotations
     names = tuple(annotations[first].category_names.values())
     for other in others:

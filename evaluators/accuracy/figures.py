@@ -1,0 +1,65 @@
+"""The twelve COCO figures as one value."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Order of pycocotools' `stats`.
+FIGURES = (
+    "AP",
+    "AP50",
+    "AP75",
+    "AP_small",
+    "AP_medium",
+    "AP_large",
+    "AR_1",
+    "AR_10",
+    "AR_100",
+    "AR_small",
+    "AR_medium",
+    "AR_large",
+)
+IOU_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
+
+
+@dataclass(frozen=True, slots=True)
+class CocoFigures:
+    """COCO detection figures, 0..1; -1 where undefined (no ground truth of that size), as in pycocotools.
+
+    `class_AP` is AP (IoU 0.5:0.95, all sizes, 100 detections) by class name, -1 for classes without ground
+    truth. `precision` (10, 101, K) is precision over IoU_THRESHOLDS, recall 0:0.01:1 and the K classes in
+    order of their category ids, for plots.
+    """
+
+    AP: float
+    AP50: float
+    AP75: float
+    AP_small: float
+    AP_medium: float
+    AP_large: float
+    AR_1: float
+    AR_10: float
+    AR_100: float
+    AR_small: float
+    AR_medium: float
+    AR_large: float
+    class_AP: Mapping[str, float] = field(default_factory=dict)
+    precision: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def stats(self) -> tuple[float, ...]:
+        """The twelve in pycocotools' order."""
+        return tuple(getattr(self, name) for name in FIGURES)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: undefined figures are None."""
+        figures: dict[str, Any] = {name: _defined(getattr(self, name)) for name in FIGURES}
+        figures["class_AP"] = {name: _defined(value) for name, value in self.class_AP.items()}
+        return figures
+
+
+def _defined(value: float) -> float | None:
+    return None if value == -1 else value
