@@ -1,0 +1,24 @@
+"""The networks of the YOLOv6 family in PyTorch: build, fold, deploy.
+
+Layer names are stable and the same for every convolution kind; in the deploy form the convolution of a layer
+is its child `conv`, except for `upsample*` and `*_pred`, which are convolutions themselves:
+
+    backbone.stem
+    backbone.stage{2..5}.down
+    backbone.stage{2..5}.blocks.{i}                        rep
+    backbone.stage{2..5}.main|side|merge                   csp_rep: 1x1 in front of the blocks, around them, after
+    backbone.stage{2..5}.blocks.{i}.conv1|conv2            csp_rep
+    backbone.sppf.reduce|expand
+    neck.reduce0, neck.upsample0, neck.p4.(as a stage)     top-down, stride 16
+    neck.reduce1, neck.upsample1, neck.p3.(as a stage)     top-down, stride 8: P3
+    neck.down0, neck.n3.(as a stage)                       bottom-up, stride 16: P4
+    neck.down1, neck.n4.(as a stage)                       bottom-up, stride 32: P5
+    head.level{8,16,32}.stem|cls_conv|reg_conv|cls_pred|reg_pred
+"""
+
+from yolov6space.networks.blocks import CONVS
+from yolov6space.networks.detector import DeployGraph, Detector, HeadOutput, build
+from yolov6space.networks.folding import fuse
+from yolov6space.networks.initialise import realistic_statistics
+
+__all__ = ["CONVS", "DeployGraph", "Detector", "HeadOutput", "build", "fuse", "realistic_statistics"]

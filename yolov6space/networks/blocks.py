@@ -1,0 +1,247 @@
+"""3x3 convolutions of the family in their training forms, and the one plain form they all fold to.
+
+Shape legend: B batch, I input channels, O output channels, H W height and width.
+
+Every block maps B,I,H,W to B,O,H/stride,W/stride and has `fold()`, which returns the same function (in eval
+mode) as a `FoldedConv`. Adding a block: one class and one key in `CONVS`.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+BN_EPSILON = 1e-3  # release 0.2.0 sets these two on every BatchNorm instead of PyTorch's 1e-5 and 0.1
+BN_MOMENTUM = 0.03
+LRELU_SLOPE = 0.1  # the paper (Table 4) gives none; 0.1 is the custom of the YOLO family since Darknet
+
+
+def activation(name: str, inplace: bool = False) -> nn.Module:
+    """The activation `relu`, `silu` or `lrelu`. SiLU is never in place: its gradient needs its input."""
+    makers: dict[str, Callable[[], nn.Module]] = {
+        "relu": lambda: nn.ReLU(inplace=inplace),
+        "silu": nn.SiLU,
+        "lrelu": lambda: nn.LeakyReLU(LRELU_SLOPE, inplace=inplace),
+    }
+    return makers[name]()
+
+
+def batch_norm(channels: int) -> nn.BatchNorm2d:
+    """BatchNorm with the epsilon and momentum of the family."""
+    return nn.BatchNorm2d(channels, eps=BN_EPSILON, momentum=BN_MOMENTUM)
+
+
+def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, *, bias: bool = False) -> nn.Conv2d:
+    """Convolution padded to keep the size (divided by the stride)."""
+    return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=bias)
+
+
+class Folded(Protocol):
+    """Anything with a plain deploy form."""
+
+    def fold(self) -> nn.Module: ...
+
+
+class FoldedConv(nn.Module):
+    """Deploy form of every convolution: `conv` with bias, then `act`."""
+
+    def __init__(self, conv: nn.Conv2d, act: str) -> None:
+        super().__init__()
+        self.conv = conv
+        self.act = activation(act)  # not in place: quantization tools look at the output of `conv`
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.conv(x))
+
+
+class ConvBlock(nn.Module):
+    """Base of the training forms: shapes, the activation, and folding from `equivalent()`."""
+
+    kernel: int = 3
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, act: str = "relu") -> None:
+        super().__init__()
+        self.inputs, self.outputs, self.stride, self.act_name = inputs, outputs, stride, act
+        self.act = activation(act, inplace=True)  # on the block's own sum; halves its memory in training
+
+    @property
+    def has_identity(self) -> bool:
+        """Whether input and output have one shape, so that an identity branch is possible."""
+        return self.inputs == self.outputs and self.stride == 1
+
+    def equivalent(self) -> tuple[Tensor, Tensor]:
+        """Kernel O,I,k,k and bias O of the one convolution that does the same in eval mode; float64."""
+        raise NotImplementedError
+
+    def fold(self) -> FoldedConv:
+        """The same function of eval mode as one convolution with bias; new tensors."""
+        like = next(self.parameters())
+        conv = convolution(self.inputs, self.outputs, self.kernel, self.stride, bias=True)
+        conv.to(device=like.device, dtype=like.dtype)
+        with torch.no_grad():
+            kernel, bias = self.equivalent()
+            conv.weight.copy_(kernel)
+            assert conv.bias is not None
+            conv.bias.copy_(bias)
+        return FoldedConv(conv, self.act_name)
+
+
+def merge_norm(kernel: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Kernel and bias (float64) of a bias-free convolution followed by `norm` in eval mode."""
+    mean, variance, weight, offset = (
+        t.double() for t in (norm.running_mean, norm.running_var, norm.weight, norm.bias) if t is not None
+    )
+    scale = weight / torch.sqrt(variance + norm.eps)
+    return kernel.double() * scale[:, None, None, None], offset - mean * scale
+
+
+def centred(kernel: Tensor) -> Tensor:
+    """A 1x1 kernel as the 3x3 kernel that does the same."""
+    return nn.functional.pad(kernel, [1, 1, 1, 1])
+
+
+def identity_kernel(like: Tensor) -> Tensor:
+    """The 3x3 kernel C,C,3,3 that copies its input; device of `like`, float64."""
+    channels = like.shape[0]
+    return centred(torch.eye(channels, dtype=torch.float64, device=like.device)[:, :, None, None])
+
+
+class ConvNorm(ConvBlock):
+    """Convolution, BatchNorm, activation: kind `plain`, and the base of the fixed layers of neck and head."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, act: str = "relu") -> None:
+        super().__init__(inputs, outputs, stride, act)
+        self.conv = convolution(inputs, outputs, self.kernel, stride)
+        self.bn = batch_norm(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.bn(self.conv(x)))
+
+    def equivalent(self) -> tuple[Tensor, Tensor]:
+        return merge_norm(self.conv.weight, self.bn)
+
+
+class PointwiseConvNorm(ConvNorm):
+    """1x1 convolution, BatchNorm, activation."""
+
+    kernel = 1
+
+
+class RepOptConv(ConvNorm):
+    """Kind `repopt`: the plain block, trained with the gradient multipliers of `networks.repopt`.
+
+    A class of its own, so that the trainer can tell which kernels take multipliers (RepOptimizer, arXiv
+    2205.15242).
+    """
+
+
+class RepVGGConv(ConvBlock):
+    """Kind `repvgg` (arXiv 2101.03697): 3x3, 1x1 and, where shapes allow, identity, each with its BatchNorm."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, act: str = "relu") -> None:
+        super().__init__(inputs, outputs, stride, act)
+        self.conv3x3 = convolution(inputs, outputs, 3, stride)
+        self.bn3x3 = batch_norm(outputs)
+        self.conv1x1 = convolution(inputs, outputs, 1, stride)
+        self.bn1x1 = batch_norm(outputs)
+        self.bn_identity = batch_norm(outputs) if self.has_identity else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        total = self.bn3x3(self.conv3x3(x)) + self.bn1x1(self.conv1x1(x))
+        if self.bn_identity is not None:
+            total = total + self.bn_identity(x)
+        return self.act(total)
+
+    def equivalent(self) -> tuple[Tensor, Tensor]:
+        kernel, bias = merge_norm(self.conv3x3.weight, self.bn3x3)
+        kernel1x1, bias1x1 = merge_norm(centred(self.conv1x1.weight), self.bn1x1)
+        kernel, bias = kernel + kernel1x1, bias + bias1x1
+        if self.bn_identity is not None:
+            kernel_identity, bias_identity = merge_norm(identity_kernel(kernel), self.bn_identity)
+            kernel, bias = kernel + kernel_identity, bias + bias_identity
+        return kernel, bias
+
+
+class QARepVGGConv(ConvBlock):
+    """Kind `qarepvgg` (arXiv 2212.01593, S4): BatchNorm after the 3x3 and after the sum, none on 1x1 and identity.
+
+    The variance of the folded kernel stays small, which is what lets it survive 8-bit quantization.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, act: str = "relu") -> None:
+        super().__init__(inputs, outputs, stride, act)
+        self.conv3x3 = convolution(inputs, outputs, 3, stride)
+        self.bn3x3 = batch_norm(outputs)
+        self.conv1x1 = convolution(inputs, outputs, 1, stride)
+        self.bn = batch_norm(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        total = self.bn3x3(self.conv3x3(x)) + self.conv1x1(x)
+        if self.has_identity:
+            total = total + x
+        return self.act(self.bn(total))
+
+    def equivalent(self) -> tuple[Tensor, Tensor]:
+        kernel, bias = merge_norm(self.conv3x3.weight, self.bn3x3)
+        kernel = kernel + centred(self.conv1x1.weight).double()
+        if self.has_identity:
+            kernel = kernel + identity_kernel(kernel)
+        merged, offset = merge_norm(kernel, self.bn)
+        scale = self.bn.weight.double() / torch.sqrt(_variance(self.bn) + self.bn.eps)
+        return merged, offset + bias * scale
+
+
+def _variance(norm: nn.BatchNorm2d) -> Tensor:
+    assert norm.running_var is not None
+    return norm.running_var.double()
+
+
+class LinearAddConv(ConvBlock):
+    """What RepOptimizer searches its scales with (arXiv 2205.15242): 3x3, 1x1 and identity, each times a
+    learnable scale per output channel, summed, one BatchNorm, activation.
+
+    Initial scales follow the paper's hyper-search (section 3.3): sqrt(2 / l) with l the block's place among
+    the blocks of equal width; 1.0 where the place is not told. Not a kind of the space: `networks.repopt`.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, act: str = "relu", place: int = 2) -> None:
+        super().__init__(inputs, outputs, stride, act)
+        start = math.sqrt(2.0 / place)
+        self.conv3x3 = convolution(inputs, outputs, 3, stride)
+        self.conv1x1 = convolution(inputs, outputs, 1, stride)
+        self.scale3x3 = nn.Parameter(torch.full((outputs,), start))
+        self.scale1x1 = nn.Parameter(torch.full((outputs,), start))
+        self.scale_identity = nn.Parameter(torch.ones(outputs)) if self.has_identity else None
+        self.bn = batch_norm(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # Scaling the (small) kernel equals scaling the (large) output.
+        total = nn.functional.conv2d(x, self._kernel(), stride=self.stride, padding=1)
+        return self.act(self.bn(total))
+
+    def _kernel(self) -> Tensor:
+        kernel = self.conv3x3.weight * self.scale3x3[:, None, None, None]
+        kernel = kernel + centred(self.conv1x1.weight * self.scale1x1[:, None, None, None])
+        if self.scale_identity is not None:
+            diagonal = torch.diag(self.scale_identity)[:, :, None, None]
+            kernel = kernel + centred(diagonal)
+        return kernel
+
+    def equivalent(self) -> tuple[Tensor, Tensor]:
+        return merge_norm(self._kernel(), self.bn)
+
+
+class ConvMaker(Protocol):
+    """The one constructor signature of 3x3 blocks."""
+
+    def __call__(self, inputs: int, outputs: int, stride: int = 1, act: str = "relu") -> ConvBlock: ...
+
+
+CONVS: dict[str, type[ConvBlock]] = {
+    "repvgg": RepVGGConv,
+    "qarepvgg": QARepVGGConv,
+    "repopt": RepOptConv,
+    "plain": ConvNorm,
+}
