@@ -1,1 +1,1 @@
-"""The YOLOv6 design space as data: candidates, space, official variants, cost. Importing it needs no torch."""
+"""The YOLOv6 design space as data: candidates, space, variants, cost. Importing it needs no torch."""

@@ -202,10 +202,34 @@ class Candidate:
         """Twelve hexadecimal digits that name this candidate everywhere; stable across processes."""
         return digest(self.to_dict())
 
+    @property
+    def label(self) -> str:
+        """One line for tables: blocks of backbone and neck (R rep, C csp_rep), channels, depths, neck, the rest."""
+        return _short_label(self)
+
     @cached_property
     def training_key(self) -> str:
         """Names what training depends on, so candidates that differ only in PTQ share trained weights."""
         return digest({**self.to_dict(), "precision": None})
+
+
+def _short_label(candidate: "Candidate") -> str:
+    model = candidate.model
+    letters = "".join("R" if stage.block == "rep" else "C" for stage in (*model.backbone, *model.neck))
+    repeats = ".".join(str(stage.repeats) for stage in model.backbone)
+    parts = [
+        f"{letters[:4]}-{letters[4:]}",
+        f"c{model.stem_channels}..{model.backbone[-1].channels}",
+        f"d{repeats}",
+        f"n{model.neck[1].channels}x{model.neck[1].repeats}",
+        model.conv,
+        model.activation,
+        candidate.recipe.box_loss + (f"+dfl{model.reg_max}" if model.use_dfl else ""),
+        candidate.precision.label,
+    ]
+    if candidate.image_size is not None:
+        parts.append(f"{candidate.image_size}px")
+    return " ".join(parts)
 
 
 def digest(value: Any) -> str:
@@ -236,8 +260,11 @@ def _build(cls: type, data: object, where: str) -> Any:
 
 
 def _call(cls: type, fields: Mapping[str, Any], where: str) -> Any:
-    required = [f.name for f in dataclasses.fields(cls)
-                if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING]
+    required = [
+        f.name
+        for f in dataclasses.fields(cls)
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    ]
     missing = [name for name in required if name not in fields]
     if missing:
         raise SpecError(f"{where} lacks {', '.join(missing)}")

@@ -22,7 +22,7 @@ def scale_channels(base: int, multiple: float) -> int:
 
 
 def scale_repeats(block: str, base: int, multiple: float) -> int:
-    """Units of a stage: `base` x `multiple` rounded half to even for `rep`, pairs of those for `csp_rep`; at least 1."""
+    """Units of a stage: `base` x `multiple`, half to even, or for `csp_rep` the pairs of these; at least 1."""
     units = max(round(base * multiple), 1)
     return max(units // 2, 1) if block == "csp_rep" else units
 
@@ -34,7 +34,12 @@ def hidden_channels(channels: int, coefficient: Fraction) -> int:
 
 @lru_cache(maxsize=65536)
 def scaled_stage(
-    block: str, base_channels: int, base_repeats: int, width: float, depth: float, coefficient: Fraction | None
+    block: str,
+    base_channels: int,
+    base_repeats: int,
+    width: float,
+    depth: float,
+    coefficient: Fraction | None,
 ) -> StageSpec:
     """One stage of a scaled network.
 
@@ -48,5 +53,7 @@ def scaled_stage(
         block=block,
         channels=channels,
         repeats=scale_repeats(block, base_repeats, depth),
-        hidden_channels=hidden_channels(channels, coefficient) if block == "csp_rep" and coefficient else None,
+        hidden_channels=hidden_channels(channels, coefficient)
+        if block == "csp_rep" and coefficient
+        else None,
     )

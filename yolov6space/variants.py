@@ -5,6 +5,7 @@ Configurations: release 0.2.0 (official variants), release 0.2.1 (`*-base`), and
 multiples that reproduce the printed parameters and FLOPs, since the paper does not print the multiples.
 """
 
+import difflib
 from fractions import Fraction
 from functools import cache
 
@@ -64,7 +65,9 @@ def scaled_model(
 
 
 def _candidate(model: ModelSpec, box_loss: str = "giou", distillation: str = "none") -> Candidate:
-    return Candidate(model=model, recipe=Recipe(box_loss=box_loss, distillation=distillation), precision=_FP16)
+    return Candidate(
+        model=model, recipe=Recipe(box_loss=box_loss, distillation=distillation), precision=_FP16
+    )
 
 
 @cache
@@ -88,16 +91,17 @@ def _official() -> dict[str, Candidate]:
 @cache
 def _ablations() -> dict[str, Candidate]:
     rows = {
-        # Table 2, block style. The depth differs between the compared blocks: the paper matched speed. The N and
-        # S rows were timed without DFL (their speed is that of Table 10's row without it).
+        # Table 2, block style. The depth differs between the compared blocks: the paper matched speed. The N
+        # and S rows were timed without DFL (their speed is that of Table 10's row without it).
         "table2-N-RepBlock": scaled_model(width=0.25, depth=0.33),
         "table2-N-CSPStackRep-1/2": scaled_model(width=0.25, depth=0.5, csp=HALF, dfl=False),
         "table2-S-RepBlock": scaled_model(width=0.5, depth=0.33),
         "table2-M-RepBlock": scaled_model(width=0.75, depth=0.65),
         "table2-M-CSPStackRep-2/3": scaled_model(width=0.75, depth=0.6, csp=TWO_THIRDS),
         "table2-L-CSPStackRep-1/2": scaled_model(width=1.0, depth=1.0, csp=HALF),
-        # Table 3, neck width and depth of L (SiLU). Depth 5 of the wide row is a base repeat of 5 instead of 12,
-        # so two sub-blocks; its head stays at 128, 256, 512 channels.
+        # Table 3, neck width and depth of L (SiLU). Depth 5 of the wide row is a base repeat of 5 instead of
+        # 12, so two sub-blocks. The reading that gives 58.56 M and 144.70 G: neck outputs are 192, 384, 768
+        # wide and the 1x1 stem of each head level maps them to its 128, 256, 512 channels.
         "table3-L-neck-128-depth-12": scaled_model(
             width=1.0, depth=1.0, csp=HALF, conv="plain", activation="silu"
         ),
@@ -108,7 +112,9 @@ def _ablations() -> dict[str, Candidate]:
     for conv, conv_name in (("plain", "Conv"), ("repvgg", "RepConv")):
         for activation, activation_name in (("silu", "SiLU"), ("relu", "ReLU"), ("lrelu", "LReLU")):
             suffix = f"{conv_name}-{activation_name}"
-            rows[f"table4-N-{suffix}"] = scaled_model(width=0.25, depth=0.33, conv=conv, activation=activation)
+            rows[f"table4-N-{suffix}"] = scaled_model(
+                width=0.25, depth=0.33, conv=conv, activation=activation
+            )
             rows[f"table4-M-{suffix}"] = scaled_model(
                 width=0.75, depth=0.6, csp=TWO_THIRDS, conv=conv, activation=activation
             )
@@ -131,7 +137,7 @@ def _later() -> dict[str, Candidate]:
 
 
 def official() -> dict[str, Candidate]:
-    """N, T, S, M, L-ReLU and L of release 0.2.0 with their published recipe, smallest first, fp16 as timed."""
+    """N, T, S, M, L-ReLU and L of release 0.2.0 with their published recipe; smallest first, fp16."""
     return dict(_official())
 
 
@@ -155,13 +161,11 @@ def canonical_name(name: str) -> str:
     for spelling in (wanted, f"yolov6-{wanted}", wanted.replace("yolov6", "yolov6-", 1)):
         if spelling in known:
             return known[spelling]
-    import difflib
-
     near = difflib.get_close_matches(wanted, [*known, *(k.removeprefix("yolov6-") for k in known)], n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = f" (did you mean {near[0]}?)" if near else ""
     raise UserError(
-        f"no variant is called {name!r}{hint} Official ones: {', '.join(_official())}; "
-        "`python -m yolov6space list` shows all"
+        f"no variant is called {name!r}{hint}; official ones are {', '.join(_official())}, "
+        "and `python -m yolov6space list` shows all"
     )
 
 
