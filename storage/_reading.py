@@ -1,0 +1,233 @@
+"""Turns rows into records, inside a transaction; the number of queries does not grow with the trials."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, func, select, text
+from sqlalchemy.orm import Session
+
+from foundation.errors import UserError
+from storage.models import (
+    ArtefactRow,
+    CandidateRow,
+    Environment,
+    EstimateRow,
+    Evaluation,
+    Event,
+    MeasurementRow,
+    Study,
+    Trial,
+)
+from storage.records import (
+    ArtefactRecord,
+    EstimateRecord,
+    EvaluationRecord,
+    EventRecord,
+    MeasurementRecord,
+    StudyRecord,
+    TrialRecord,
+)
+from storage.states import Origin, Rung, TrialKind, TrialState
+
+_STUDY = (
+    Study.id,
+    Study.name,
+    Study.created_at,
+    Study.target_latency_ms,
+    Study.settings,
+    Study.driver_owner,
+)
+_EVALUATION = (
+    Evaluation.id,
+    Evaluation.origin,
+    Evaluation.created_at,
+    Evaluation.ap,
+    Evaluation.ap50,
+    Evaluation.figures,
+    Evaluation.protocol,
+    Evaluation.artefact_hash,
+    Evaluation.seconds,
+    Evaluation.epochs,
+)
+_MEASUREMENT = (  # without the raw samples, which are most of the bytes
+    MeasurementRow.id,
+    MeasurementRow.rung,
+    MeasurementRow.created_at,
+    MeasurementRow.median_ms,
+    MeasurementRow.low_ms,
+    MeasurementRow.high_ms,
+    MeasurementRow.p99_ms,
+    MeasurementRow.workload,
+    MeasurementRow.environment_id,
+    MeasurementRow.evaluation_id,
+    MeasurementRow.artefact_hash,
+)
+_ESTIMATE = (
+    EstimateRow.quantity,
+    EstimateRow.value,
+    EstimateRow.low,
+    EstimateRow.high,
+    EstimateRow.source,
+    EstimateRow.created_at,
+)
+_TRIAL = (
+    Trial.id,
+    Trial.number,
+    Trial.candidate_key,
+    Trial.kind,
+    Trial.name,
+    Trial.state,
+    Trial.reason,
+    Trial.created_at,
+    Trial.started_at,
+    Trial.finished_at,
+    Trial.lease_owner,
+    Trial.attempts,
+    CandidateRow.label,
+    CandidateRow.spec,
+    CandidateRow.params,
+    CandidateRow.flops,
+    Study.target_latency_ms,
+)
+
+
+def study(session: Session, name: str, where: str) -> StudyRecord:
+    """The study of that name. Raises UserError that lists the known ones."""
+    row = session.execute(select(*_STUDY).where(Study.name == name)).first()
+    if row is None:
+        names = [found.name for found in studies(session)]
+        known = f"it has {', '.join(names[:10])}" if names else "it has none yet"
+        raise UserError(f"there is no study {name!r} in {where}; {known}")
+    return StudyRecord(**row._mapping)
+
+
+def studies(session: Session) -> list[StudyRecord]:
+    """All studies, newest first."""
+    return [StudyRecord(**row._mapping) for row in session.execute(select(*_STUDY).order_by(Study.id.desc()))]
+
+
+def trials(session: Session, study_id: int | None, trial_id: int | None = None) -> list[TrialRecord]:
+    """The trials of a study by number, or the one trial of that id."""
+    chosen: ColumnElement[bool] = Trial.id == trial_id if study_id is None else Trial.study_id == study_id
+    evaluations: defaultdict[int, dict[Origin, EvaluationRecord]] = defaultdict(dict)
+    measurements: defaultdict[int, list[MeasurementRecord]] = defaultdict(list)
+    estimates: defaultdict[int, list[EstimateRecord]] = defaultdict(list)
+
+    def parts(statement: Select[*tuple[Any, ...]], table: Any) -> Any:
+        # oldest first, so that the newest is met last
+        return session.execute(
+            statement.join(Trial, Trial.id == table.trial_id).where(chosen).order_by(table.id)
+        )
+
+    for row in parts(select(Evaluation.trial_id, *_EVALUATION), Evaluation):
+        evaluation = EvaluationRecord(**_fields(row, origin=Origin(row.origin)))
+        evaluations[row.trial_id][evaluation.origin] = evaluation
+    for row in parts(select(MeasurementRow.trial_id, *_MEASUREMENT), MeasurementRow):
+        measurements[row.trial_id].append(MeasurementRecord(**_fields(row, rung=Rung(row.rung))))
+    for row in parts(select(EstimateRow.trial_id, *_ESTIMATE), EstimateRow):
+        estimates[row.trial_id].append(EstimateRecord(**_fields(row)))
+
+    statement = select(*_TRIAL).join(CandidateRow, CandidateRow.key == Trial.candidate_key)
+    statement = statement.join(Study, Study.id == Trial.study_id).where(chosen).order_by(Trial.number)
+    return [
+        _trial(row, evaluations.get(row.id, {}), measurements.get(row.id, []), estimates.get(row.id, []))
+        for row in session.execute(statement)
+    ]
+
+
+def _trial(
+    row: Row[Any],
+    evaluations: Mapping[Origin, EvaluationRecord],
+    measurements: list[MeasurementRecord],
+    estimates: list[EstimateRecord],
+) -> TrialRecord:
+    deployed = evaluations.get(Origin.DEPLOYED)
+    return TrialRecord(
+        id=row.id,
+        number=row.number,
+        candidate_key=row.candidate_key,
+        label=row.label,
+        spec=row.spec,
+        params=row.params,
+        flops=row.flops,
+        kind=TrialKind(row.kind),
+        name=row.name,
+        state=TrialState(row.state),
+        reason=row.reason,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        owner=row.lease_owner,
+        attempts=row.attempts,
+        evaluations=evaluations,
+        deployed_latency=_newest(
+            [m for m in measurements if deployed is not None and m.evaluation_id == deployed.id]
+        ),
+        untrained_latency=_newest([m for m in measurements if m.rung is Rung.UNTRAINED]),
+        estimates=tuple(estimates),
+        target_latency_ms=row.target_latency_ms,
+    )
+
+
+def _newest(oldest_first: list[MeasurementRecord]) -> MeasurementRecord | None:
+    return oldest_first[-1] if oldest_first else None
+
+
+def _fields(row: Row[Any], **replaced: Any) -> dict[str, Any]:
+    fields = {**row._mapping, **replaced}
+    fields.pop("trial_id")
+    return fields
+
+
+def count_by_state(session: Session, study_id: int) -> dict[TrialState, int]:
+    """How many trials are in each state, all states named."""
+    statement = select(Trial.state, func.count()).where(Trial.study_id == study_id).group_by(Trial.state)
+    counts = {TrialState(state): count for state, count in session.execute(statement)}
+    return {state: counts.get(state, 0) for state in TrialState}
+
+
+def events(session: Session, study_id: int, trial_id: int | None, limit: int) -> list[EventRecord]:
+    """The newest events, oldest of them first."""
+    statement = select(Event.id, Event.trial_id, Event.at, Event.kind, Event.message)
+    statement = statement.where(Event.study_id == study_id)
+    if trial_id is not None:
+        statement = statement.where(Event.trial_id == trial_id)
+    rows = session.execute(statement.order_by(Event.id.desc()).limit(limit)).all()
+    return [EventRecord(**row._mapping) for row in reversed(rows)]
+
+
+def artefacts(session: Session, trial_id: int) -> list[ArtefactRecord]:
+    """What a trial has on disk, newest last."""
+    columns = (
+        ArtefactRow.hash,
+        ArtefactRow.trial_id,
+        ArtefactRow.path,
+        ArtefactRow.size_bytes,
+        ArtefactRow.created_at,
+    )
+    rows = session.execute(
+        select(*columns).where(ArtefactRow.trial_id == trial_id).order_by(ArtefactRow.created_at)
+    )
+    return [ArtefactRecord(**row._mapping) for row in rows]
+
+
+def samples_ms(session: Session, measurement_id: int) -> tuple[float, ...]:
+    """The raw samples of a measurement."""
+    statement = select(MeasurementRow.samples_ms).where(MeasurementRow.id == measurement_id)
+    return tuple(session.scalars(statement).one())
+
+
+def environment(session: Session, environment_id: int) -> Mapping[str, Any]:
+    """Hardware, versions and threads of a measurement."""
+    return session.scalars(select(Environment.data).where(Environment.id == environment_id)).one()
+
+
+def problems(session: Session) -> list[str]:
+    """What the database itself finds wrong; PostgreSQL looks after that on its own."""
+    if session.get_bind().dialect.name != "sqlite":
+        return []
+    damage = session.execute(text("PRAGMA quick_check")).scalars().all()
+    orphans = session.execute(text("PRAGMA foreign_key_check")).all()
+    found = [line for line in damage if line != "ok"]
+    return found + [f"a row of {row[0]} refers to a missing row of {row[2]}" for row in orphans]

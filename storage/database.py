@@ -1,0 +1,216 @@
+"""Connections and schema versions: open, migrate, check, and begin transactions that never deadlock."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, text
+
+from foundation.errors import UserError
+from storage.models import Base
+from storage.translate import translated
+from storage.urls import parse_url, shown, sqlite_path
+
+VERSION_TABLE = "yolov6_search_version"  # not Alembic's default name, which Optuna's databases use too
+SQLITE_BUSY_SECONDS = 30.0
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_MIGRATION_LOCK = 0x594F4C36  # any number, the same in every program version
+
+
+def open_engine(url: str, *, read_only: bool = False) -> Engine:
+    """Connect to a database whose schema is current.
+
+    Without `read_only` the database is created or migrated first; with it nothing is ever written, not even
+    a migration. Raises UserError: bad URL, unreachable, not a database, other version, missing.
+    """
+    parsed = parse_url(url)
+    engine, _ = _opened(parsed, read_only)
+    return engine
+
+
+def upgrade_url(url: URL) -> tuple[str | None, str]:
+    """Create or migrate the database at `url`; its versions before and after. Raises UserError."""
+    engine, versions = _opened(url, read_only=False)
+    engine.dispose()
+    return versions
+
+
+def _opened(url: URL, read_only: bool) -> tuple[Engine, tuple[str | None, str]]:
+    path = sqlite_path(url)
+    if path is not None:
+        _prepare_file(path, read_only)
+    engine = connect(url, read_only=read_only)
+    try:
+        with translated(url):
+            if read_only:
+                check_version(engine)
+                return engine, (head_version(), head_version())
+            return engine, upgrade(engine)
+    except BaseException:
+        engine.dispose()
+        raise
+
+
+def connect(url: URL, *, read_only: bool = False) -> Engine:
+    """An engine without any look at the schema. Raises UserError if the driver is not installed."""
+    if url.get_backend_name() == "sqlite":
+        return _sqlite_engine(url, read_only)
+    try:
+        options = "-c default_transaction_read_only=on" if read_only else ""
+        engine = create_engine(
+            url, pool_pre_ping=True, connect_args={"connect_timeout": 10, "options": options}
+        )
+    except ModuleNotFoundError:
+        raise UserError(
+            "PostgreSQL needs the package psycopg: pip install 'yolov6-search[postgres]'"
+        ) from None
+    return engine
+
+
+def schema_version(engine: Engine) -> str | None:
+    """The version the database is at; None if it holds no search yet."""
+    with engine.connect() as connection:
+        return _current(connection)
+
+
+def head_version() -> str:
+    """The version this program writes."""
+    head = _scripts().get_current_head()
+    assert head is not None, "the package lacks its migrations"
+    return head
+
+
+def check_version(engine: Engine) -> None:
+    """Raise UserError unless the database is at this program's version. Changes nothing."""
+    with engine.connect() as connection:
+        version = _known_version(connection)
+    where = shown(engine.url)
+    if version is None:
+        raise UserError(f"database {where} holds no search yet; run python -m search.run first")
+    if version != head_version():
+        raise UserError(
+            f"database {where} is at version {version}, this program reads version {head_version()}; "
+            f"run python -m storage upgrade --storage {where}"
+        )
+
+
+def upgrade(engine: Engine) -> tuple[str | None, str]:
+    """Create or migrate the schema in one transaction; two programs may do it at once.
+
+    Returns the versions before and after. Raises UserError for a newer or foreign database.
+    """
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+        before = _known_version(connection)
+        if before is None:
+            _require_free(connection)
+        if before != head_version():
+            config = _config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    return before, head_version()
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())
+
+
+def _current(connection: Connection) -> str | None:
+    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+    return context.get_current_revision()
+
+
+def _known_version(connection: Connection) -> str | None:
+    version = _current(connection)
+    known = {script.revision for script in _scripts().walk_revisions()}
+    if version is not None and version not in known:
+        raise UserError(
+            f"database {shown(connection.engine.url)} is at version {version}, newer than this program "
+            f"(version {head_version()}): upgrade the program"
+        )
+    return version
+
+
+def _require_free(connection: Connection) -> None:
+    """Someone else's tables are never mixed with ours."""
+    present = set(inspect(connection).get_table_names()) - {VERSION_TABLE}
+    ours = present & set(Base.metadata.tables)
+    foreign = present if connection.dialect.name == "sqlite" else ours
+    if foreign:
+        raise UserError(
+            f"database {shown(connection.engine.url)} holds tables of another program "
+            f"({', '.join(sorted(foreign)[:4])}); name another database"
+        )
+
+
+def _prepare_file(path: Path, read_only: bool) -> None:
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; name a database file, such as sqlite:///{path}/search.db")
+    if read_only:
+        if not path.exists():
+            raise UserError(
+                f"there is no database at {path}; run python -m search.run first, or name it with --storage"
+            )
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {path.parent} for the database: {error.strerror}") from None
+
+
+def _sqlite_engine(url: URL, read_only: bool) -> Engine:
+    arguments: dict[str, Any] = {"timeout": SQLITE_BUSY_SECONDS}
+    path = sqlite_path(url)
+    assert path is not None
+    if read_only:
+        address = f"{path.resolve().as_uri()}?mode=ro"
+        engine = create_engine(url, creator=_opener(address, arguments), json_serializer=_to_json)
+    else:
+        engine = create_engine(url, connect_args=arguments, json_serializer=_to_json)
+
+    # The driver's own transaction handling begins too late and too weakly; ours begins at once. A writer
+    # takes the write lock at the start (IMMEDIATE), so no transaction has to be upgraded half-way, which
+    # SQLite would refuse with "database is locked" without waiting.
+    @event.listens_for(engine, "connect")
+    def _on_connect(dbapi_connection: Any, _record: Any) -> None:
+        dbapi_connection.isolation_level = None
+        cursor = dbapi_connection.cursor()
+        cursor.execute("PRAGMA foreign_keys = ON")
+        if not read_only:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            # With WAL, NORMAL loses nothing when a process dies; only a power cut may drop the last commits.
+            cursor.execute("PRAGMA synchronous = NORMAL")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        reading = read_only or connection.get_execution_options().get("reading", False)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _to_json(value: Any) -> str:
+    return json.dumps(value, allow_nan=False)  # NaN is not JSON; PostgreSQL would refuse it, SQLite keep it
+
+
+def _opener(address: str, arguments: dict[str, Any]) -> Callable[[], Any]:
+    def connect_read_only() -> Any:
+        import sqlite3
+
+        return sqlite3.connect(address, uri=True, check_same_thread=False, **arguments)
+
+    return connect_read_only

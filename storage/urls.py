@@ -1,0 +1,52 @@
+"""Database addresses: what is accepted, and how they are shown without their password."""
+
+import re
+from pathlib import Path
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from foundation.errors import UserError
+
+_EXAMPLES = "sqlite:///runs/search.db or postgresql://user:password@host/database"
+_CREDENTIALS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://[^\s:/@]*):[^\s/]*@", re.IGNORECASE)
+_KEYWORD_PASSWORD = re.compile(r"(password\s*=\s*)('[^']*'|[^\s&]+)", re.IGNORECASE)
+
+
+def url_default() -> str:
+    """SQLite in the current directory's `runs` folder."""
+    return "sqlite:///runs/search.db"
+
+
+def parse_url(url: str) -> URL:
+    """The address with its driver filled in. Raises UserError for anything but SQLite and PostgreSQL."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise UserError(f"{mask(url)!r} is not a database URL; write for example {_EXAMPLES}") from None
+    backend = parsed.drivername.split("+")[0]
+    if backend in ("postgresql", "postgres"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if backend == "sqlite":
+        if not parsed.database or parsed.database == ":memory:":
+            raise UserError(
+                "a search needs a database that lasts; name a file, such as sqlite:///runs/search.db"
+            )
+        return parsed.set(drivername="sqlite+pysqlite")
+    raise UserError(f"databases of kind {backend!r} are not supported; use {_EXAMPLES}")
+
+
+def shown(url: URL) -> str:
+    """The address for people: no driver, password masked."""
+    return url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True)
+
+
+def mask(text: str) -> str:
+    """`text` with the passwords of every URL and `password=...` in it masked."""
+    text = _CREDENTIALS.sub(r"\g<scheme>:***@", text)
+    return _KEYWORD_PASSWORD.sub(r"\1***", text)
+
+
+def sqlite_path(url: URL) -> Path | None:
+    """The file of an SQLite address, None for a server."""
+    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
