@@ -62,7 +62,7 @@ def _truth(document: Mapping[str, Any], name: str) -> dict[str, Any]:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
-                f"{name}: annotation number {identifier - 1} needs image_id, category_id and bbox [x, y, w, h]"
+                f"{name}: annotation number {identifier - 1} needs image_id, category_id, bbox [x, y, w, h]"
             ) from error
     images = [{"id": image["id"]} for image in document["images"]]
     categories = [{"id": entry["id"], "name": str(entry["name"])} for entry in document["categories"]]
@@ -105,7 +105,7 @@ def _figures(truth: dict[str, Any], results: list[dict[str, Any]]) -> CocoFigure
     ordered: Sequence[str] = [names[int(identifier)] for identifier in evaluation.params.catIds]
     return CocoFigures(
         **dict(zip(FIGURES, stats, strict=True)),
-        class_AP={name: _mean_defined(precision[:, :, index]) for index, name in enumerate(ordered)},
+        per_class={name: _mean_defined(precision[:, :, index]) for index, name in enumerate(ordered)},
         precision=precision,
     )
 

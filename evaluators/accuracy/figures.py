@@ -29,7 +29,7 @@ IOU_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 class CocoFigures:
     """COCO detection figures, 0..1; -1 where undefined (no ground truth of that size), as in pycocotools.
 
-    `class_AP` is AP (IoU 0.5:0.95, all sizes, 100 detections) by class name, -1 for classes without ground
+    `per_class` is AP (IoU 0.5:0.95, all sizes, 100 detections) by class name, -1 for classes without ground
     truth. `precision` (10, 101, K) is precision over IoU_THRESHOLDS, recall 0:0.01:1 and the K classes in
     order of their category ids, for plots.
     """
@@ -46,7 +46,7 @@ class CocoFigures:
     AR_small: float
     AR_medium: float
     AR_large: float
-    class_AP: Mapping[str, float] = field(default_factory=dict)
+    per_class: Mapping[str, float] = field(default_factory=dict)
     precision: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -57,7 +57,7 @@ class CocoFigures:
     def to_dict(self) -> dict[str, Any]:
         """For JSON: undefined figures are None."""
         figures: dict[str, Any] = {name: _defined(getattr(self, name)) for name in FIGURES}
-        figures["class_AP"] = {name: _defined(value) for name, value in self.class_AP.items()}
+        figures["per_class"] = {name: _defined(value) for name, value in self.per_class.items()}
         return figures
 
 

@@ -29,7 +29,7 @@ def clean_boxes(
         sizes: (M, 2) width and height of the image of each box.
         describe: names box i for a person.
     """
-    finite = np.isfinite(boxes).all(axis=1).astype(np.bool_)
+    finite: NDArray[np.bool_] = np.asarray(np.all(np.isfinite(boxes), axis=1), dtype=np.bool_)
     safe = np.where(finite[:, None], boxes, 0.0)
     negative: NDArray[np.bool_] = finite & np.any(safe[:, 2:] < 0, axis=1)
     empty: NDArray[np.bool_] = (finite & ~negative) & np.any(safe[:, 2:] == 0, axis=1)
