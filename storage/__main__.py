@@ -45,28 +45,23 @@ def check(url: str | None, as_json: bool) -> None:
     from storage.urls import url_default
 
     with Repository.open(url or url_default(), read_only=True) as repository:
+        address, version = repository.url, repository.version()
         problems = repository.problems()
-        found = [
-            {
-                "study": study.name,
-                "target_latency_ms": study.target_latency_ms,
-                "driver": study.driver_owner,
-                "trials": {str(state): n for state, n in repository.count_by_state(study.id).items()},
-            }
-            for study in repository.list_studies()
-        ]
-        result = {"database": repository.url, "version": repository.version(), "studies": found}
+        studies = repository.list_studies()
+        counts = [repository.count_by_state(study.id) for study in studies]
     if problems:
-        raise UserError(
-            f"database {result['database']} is damaged: {'; '.join(problems)[:400]}; restore a copy"
-        )
+        raise UserError(f"database {address} is damaged: {'; '.join(problems)[:300]}; restore a copy")
     if as_json:
-        print_json(result)
+        found = [
+            {"study": study.name, "target_latency_ms": study.target_latency_ms, "trials": count}
+            for study, count in zip(studies, counts, strict=True)
+        ]
+        print_json({"database": address, "version": version, "studies": found})
         return
-    click.echo(f"{result['database']}: version {result['version']}, sound, {len(found)} studies")
-    for entry in found:
-        counts = ", ".join(f"{n} {state}" for state, n in entry["trials"].items() if n)
-        click.echo(f"  {entry['study']}: {counts or 'no trials'}")
+    click.echo(f"{address}: version {version}, sound, studies: {len(studies)}")
+    for study, count in zip(studies, counts, strict=True):
+        states = ", ".join(f"{number} {state}" for state, number in count.items() if number)
+        click.echo(f"  {study.name}: {states or 'no trials'}")
 
 
 @storage.command(epilog="Example: python -m storage release --study night-run")

@@ -5,7 +5,8 @@ Contract
 - What comes out are frozen records, true at the time of reading; changing one changes nothing here.
 - A trial is created `waiting`. `claim` makes it `running` and gives it to one owner until its lease ends;
   only that owner may `renew`, `record`, `finish`, mark `infeasible`, `fail` or `release` it. Anyone may end
-  a trial that is `waiting` as infeasible or failed, because nobody holds it. An ended one never changes.
+  a trial that is `waiting` as infeasible or failed, because nobody holds it. The state of an ended one never
+  changes; to a finished one later evidence may be added.
 - `recover` gives back what dead workers held. A worker that comes back later finds LeaseLostError: its
   report is refused, so nothing is counted twice.
 - One repository may be used by many threads; every process opens its own.
@@ -143,6 +144,25 @@ class Repository(StudyStore):
             self._change_held(session, trial_id, owner, **self._end(TrialState.FINISHED))
             add_evidence(session, trial_id, self._now(), evaluations, measurements, estimates, artefacts)
             self._event(session, trial_id, "finished", "")
+
+    def add_evidence(
+        self,
+        trial_id: int,
+        *,
+        evaluations: Iterable[NewEvaluation] = (),
+        measurements: Iterable[NewMeasurement] = (),
+        estimates: Iterable[NewEstimate] = (),
+        artefacts: Iterable[NewArtefact] = (),
+    ) -> None:
+        """Add to a finished trial what was learnt later, such as a longer training; the newest counts.
+
+        Raises LeaseLostError if the trial is not finished: an open one belongs to its owner.
+        """
+        finished = (Trial.id == trial_id, Trial.state == TrialState.FINISHED)
+        with self._writing() as session:
+            if session.scalars(select(Trial.id).where(*finished).with_for_update()).first() is None:
+                raise LeaseLostError(f"trial {trial_id} is not finished; use record() while it runs")
+            add_evidence(session, trial_id, self._now(), evaluations, measurements, estimates, artefacts)
 
     def infeasible(
         self, trial_id: int, evidence: NewMeasurement | NewEstimate, reason: str, *, owner: str | None = None
