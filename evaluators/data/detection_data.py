@@ -1,6 +1,6 @@
 """A detection data set as plain values: what the trainer, the evaluator and the checks all read."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -53,6 +53,25 @@ class Split:
             crowd=tuple(self.crowd[i] for i in chosen),
         )
 
+    def with_classes(self, names: Sequence[str], wanted: Sequence[str]) -> "Split":
+        """The split with labels that count in `wanted`, a network's classes, instead of `names`, its own.
+
+        Raises:
+            UserError: the two do not name the same classes.
+        """
+        if set(names) != set(wanted) or len(names) != len(wanted):
+            raise UserError(
+                f"{self.annotations}: its classes ({_some(names)}) are not those of the network "
+                f"({_some(wanted)}); use data with the classes it was trained on"
+            )
+        new_label = np.array([list(wanted).index(name) for name in names], dtype=np.int64)
+        id_of = dict(zip(names, self.category_ids, strict=True))
+        return replace(
+            self,
+            labels=tuple(new_label[labels] for labels in self.labels),
+            category_ids=tuple(id_of[name] for name in wanted),
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DetectionData:
@@ -73,3 +92,7 @@ class DetectionData:
         if name not in self.splits:
             raise UserError(f"data {self.name!r} has no split {name!r}; it has: {', '.join(self.splits)}")
         return self.splits[name]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
