@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import click
 
-from foundation.errors import UserError, WorkFailed
+from foundation.errors import UserError, WorkFailedError
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Machine-readable result on standard output."
@@ -56,7 +56,7 @@ def run(command: click.Command, program: str) -> NoReturn:
         _leave(error.format_message(), 2)
     except UserError as error:
         _leave(str(error), 2)
-    except WorkFailed as error:
+    except WorkFailedError as error:
         _leave(str(error), 1)
     except (click.Abort, KeyboardInterrupt):
         _leave("interrupted; everything finished so far is kept", 1)

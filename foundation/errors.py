@@ -9,5 +9,5 @@ class UserError(Exception):
     """
 
 
-class WorkFailed(Exception):
+class WorkFailedError(Exception):
     """The job itself could not be done (not the caller's fault): one line, exit code 1."""
