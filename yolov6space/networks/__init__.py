@@ -6,7 +6,7 @@ is its child `conv`, except for `upsample*` and `*_pred`, which are convolutions
     backbone.stem
     backbone.stage{2..5}.down
     backbone.stage{2..5}.blocks.{i}                        rep
-    backbone.stage{2..5}.main|side|merge                   csp_rep: 1x1 in front of the blocks, around them, after
+    backbone.stage{2..5}.main|side|merge                   csp_rep: 1x1 before the blocks, around, after
     backbone.stage{2..5}.blocks.{i}.conv1|conv2            csp_rep
     backbone.sppf.reduce|expand
     neck.reduce0, neck.upsample0, neck.p4.(as a stage)     top-down, stride 16

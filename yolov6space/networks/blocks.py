@@ -6,7 +6,6 @@ Every block maps B,I,H,W to B,O,H/stride,W/stride and has `fold()`, which return
 mode) as a `FoldedConv`. Adding a block: one class and one key in `CONVS`.
 """
 
-import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -36,12 +35,6 @@ def batch_norm(channels: int) -> nn.BatchNorm2d:
 def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, *, bias: bool = False) -> nn.Conv2d:
     """Convolution padded to keep the size (divided by the stride)."""
     return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=bias)
-
-
-class Folded(Protocol):
-    """Anything with a plain deploy form."""
-
-    def fold(self) -> nn.Module: ...
 
 
 class FoldedConv(nn.Module):
@@ -90,11 +83,15 @@ class ConvBlock(nn.Module):
 
 def merge_norm(kernel: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """Kernel and bias (float64) of a bias-free convolution followed by `norm` in eval mode."""
-    mean, variance, weight, offset = (
-        t.double() for t in (norm.running_mean, norm.running_var, norm.weight, norm.bias) if t is not None
-    )
-    scale = weight / torch.sqrt(variance + norm.eps)
-    return kernel.double() * scale[:, None, None, None], offset - mean * scale
+    assert norm.running_mean is not None
+    scale = norm_scale(norm)
+    return kernel.double() * scale[:, None, None, None], norm.bias - norm.running_mean.double() * scale
+
+
+def norm_scale(norm: nn.BatchNorm2d) -> Tensor:
+    """Factor per channel (float64) that `norm` applies in eval mode."""
+    assert norm.running_var is not None
+    return norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
 
 
 def centred(kernel: Tensor) -> Tensor:
@@ -138,7 +135,7 @@ class RepOptConv(ConvNorm):
 
 
 class RepVGGConv(ConvBlock):
-    """Kind `repvgg` (arXiv 2101.03697): 3x3, 1x1 and, where shapes allow, identity, each with its BatchNorm."""
+    """Kind `repvgg` (arXiv 2101.03697): 3x3, 1x1 and, where shapes allow, identity; a BatchNorm on each."""
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1, act: str = "relu") -> None:
         super().__init__(inputs, outputs, stride, act)
@@ -165,7 +162,7 @@ class RepVGGConv(ConvBlock):
 
 
 class QARepVGGConv(ConvBlock):
-    """Kind `qarepvgg` (arXiv 2212.01593, S4): BatchNorm after the 3x3 and after the sum, none on 1x1 and identity.
+    """Kind `qarepvgg` (arXiv 2212.01593): BatchNorm on the 3x3 and on the sum, none on 1x1 and identity.
 
     The variance of the folded kernel stays small, which is what lets it survive 8-bit quantization.
     """
@@ -189,39 +186,32 @@ class QARepVGGConv(ConvBlock):
         if self.has_identity:
             kernel = kernel + identity_kernel(kernel)
         merged, offset = merge_norm(kernel, self.bn)
-        scale = self.bn.weight.double() / torch.sqrt(_variance(self.bn) + self.bn.eps)
-        return merged, offset + bias * scale
-
-
-def _variance(norm: nn.BatchNorm2d) -> Tensor:
-    assert norm.running_var is not None
-    return norm.running_var.double()
+        return merged, offset + bias * norm_scale(self.bn)
 
 
 class LinearAddConv(ConvBlock):
     """What RepOptimizer searches its scales with (arXiv 2205.15242): 3x3, 1x1 and identity, each times a
     learnable scale per output channel, summed, one BatchNorm, activation.
 
-    Initial scales follow the paper's hyper-search (section 3.3): sqrt(2 / l) with l the block's place among
-    the blocks of equal width; 1.0 where the place is not told. Not a kind of the space: `networks.repopt`.
+    Not a kind of the space: `networks.repopt` builds the search form with it.
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int = 1, act: str = "relu", place: int = 2) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, act: str = "relu") -> None:
         super().__init__(inputs, outputs, stride, act)
-        start = math.sqrt(2.0 / place)
         self.conv3x3 = convolution(inputs, outputs, 3, stride)
         self.conv1x1 = convolution(inputs, outputs, 1, stride)
-        self.scale3x3 = nn.Parameter(torch.full((outputs,), start))
-        self.scale1x1 = nn.Parameter(torch.full((outputs,), start))
+        self.scale3x3 = nn.Parameter(torch.ones(outputs))
+        self.scale1x1 = nn.Parameter(torch.ones(outputs))
         self.scale_identity = nn.Parameter(torch.ones(outputs)) if self.has_identity else None
         self.bn = batch_norm(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        # Scaling the (small) kernel equals scaling the (large) output.
-        total = nn.functional.conv2d(x, self._kernel(), stride=self.stride, padding=1)
+        # All branches are linear, so the (small) kernels are added instead of the (large) outputs.
+        total = nn.functional.conv2d(x, self.kernel_sum(), stride=self.stride, padding=1)
         return self.act(self.bn(total))
 
-    def _kernel(self) -> Tensor:
+    def kernel_sum(self) -> Tensor:
+        """The one kernel O,I,3,3 that the scaled branches amount to; differentiable."""
         kernel = self.conv3x3.weight * self.scale3x3[:, None, None, None]
         kernel = kernel + centred(self.conv1x1.weight * self.scale1x1[:, None, None, None])
         if self.scale_identity is not None:
@@ -230,7 +220,7 @@ class LinearAddConv(ConvBlock):
         return kernel
 
     def equivalent(self) -> tuple[Tensor, Tensor]:
-        return merge_norm(self._kernel(), self.bn)
+        return merge_norm(self.kernel_sum(), self.bn)
 
 
 class ConvMaker(Protocol):

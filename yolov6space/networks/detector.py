@@ -6,6 +6,7 @@ Shape legend: B batch, A anchor points (strides 8, 16, 32, each row by row), C c
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -58,20 +59,19 @@ class Detector(nn.Module):
         return HeadOutput(class_logits, distances, features)
 
     def anchors(self, height: int, width: int) -> tuple[Tensor, Tensor]:
-        """Cell centres A,2 (x, y in pixels) and strides A,1 for an input of that size; on the model's device."""
+        """Cell centres A,2 (x, y in pixels) and strides A,1 for an input of that size."""
         _check_size(height, width)
-        like = next(self.parameters())
         points, strides = [], []
         for stride in STRIDES:
-            rows, columns = height // stride, width // stride
-            y, x = torch.meshgrid(
-                torch.arange(rows, device=like.device),
-                torch.arange(columns, device=like.device),
-                indexing="ij",
-            )
-            points.append((torch.stack((x, y), -1).reshape(-1, 2) + 0.5) * stride)
-            strides.append(torch.full((rows * columns, 1), float(stride), device=like.device))
-        return torch.cat(points).to(like.dtype), torch.cat(strides).to(like.dtype)
+            y, x = np.mgrid[: height // stride, : width // stride]
+            points.append((np.stack((x, y), -1).reshape(-1, 2) + 0.5) * stride)
+            strides.append(np.full((x.size, 1), stride))
+        # Through NumPy, so that a traced graph holds two constants and not the arithmetic behind them.
+        like = next(self.parameters())
+        return (
+            torch.as_tensor(np.concatenate(points), dtype=like.dtype, device=like.device),
+            torch.as_tensor(np.concatenate(strides), dtype=like.dtype, device=like.device),
+        )
 
     def expected_distances(self, distances: Tensor) -> Tensor:
         """Distances B,A,4 in stride units: with DFL the mean of each side's distribution, else unchanged."""
@@ -97,7 +97,8 @@ class DeployGraph(nn.Module):
         self.detector = detector
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        return self.detector.decode(self.detector(images), images.shape[2], images.shape[3])
+        height, width = int(images.shape[2]), int(images.shape[3])
+        return self.detector.decode(self.detector(images), height, width)
 
 
 def build(model: ModelSpec, num_classes: int) -> Detector:

@@ -1,4 +1,4 @@
-"""Efficient decoupled head (paper 2.3): one 1x1 stem and one 3x3 per branch at each level, SiLU throughout."""
+"""Efficient decoupled head (paper 2.3): a 1x1 stem and one 3x3 per branch at each level, all SiLU."""
 
 import math
 

@@ -45,7 +45,7 @@ class Bottleneck(nn.Module):
 
 
 class CSPStackRepStage(nn.Module):
-    """CSPStackRep: half of the paths through `repeats` bottlenecks, the other around them, merged by a 1x1."""
+    """CSPStackRep: one path through `repeats` bottlenecks, one around them, merged by a 1x1."""
 
     def __init__(self, spec: StageSpec, inputs: int, conv: ConvMaker, act: str, *, downsample: bool) -> None:
         super().__init__()
