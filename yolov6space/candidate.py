@@ -204,7 +204,7 @@ class Candidate:
 
     @property
     def label(self) -> str:
-        """One line for tables: blocks of backbone and neck (R rep, C csp_rep), channels, depths, neck, the rest."""
+        """One line for tables: blocks (R rep, C csp_rep), channels, depths, neck, the rest."""
         return _short_label(self)
 
     @cached_property

@@ -22,14 +22,14 @@ def scale_channels(base: int, multiple: float) -> int:
 
 
 def scale_repeats(block: str, base: int, multiple: float) -> int:
-    """Units of a stage: `base` x `multiple`, half to even, or for `csp_rep` the pairs of these; at least 1."""
+    """`base` x `multiple`, rounded half to even, at least 1; for `csp_rep` half as many, at least 1."""
     units = max(round(base * multiple), 1)
     return max(units // 2, 1) if block == "csp_rep" else units
 
 
-def hidden_channels(channels: int, coefficient: Fraction) -> int:
-    """Width inside CSPStackRep: `channels` x `coefficient`, rounded down as in the release; at least 1."""
-    return max(channels * coefficient.numerator // coefficient.denominator, 1)
+def hidden_channels(channels: int, coefficient: str) -> int:
+    """Width inside CSPStackRep: `channels` x `coefficient` (such as "2/3"), rounded down as in the release."""
+    return max(int(channels * Fraction(coefficient)), 1)
 
 
 @lru_cache(maxsize=65536)
@@ -39,21 +39,19 @@ def scaled_stage(
     base_repeats: int,
     width: float,
     depth: float,
-    coefficient: Fraction | None,
+    coefficient: str | None,
 ) -> StageSpec:
     """One stage of a scaled network.
 
     Stages are immutable and few, so equal ones are shared: sampling is several times faster for it.
 
     Args:
-        coefficient: channel coefficient of a `csp_rep` stage; ignored for `rep`.
+        coefficient: channel coefficient of a `csp_rep` stage, such as "1/2"; None for `rep`.
     """
     channels = scale_channels(base_channels, width)
     return StageSpec(
         block=block,
         channels=channels,
         repeats=scale_repeats(block, base_repeats, depth),
-        hidden_channels=hidden_channels(channels, coefficient)
-        if block == "csp_rep" and coefficient
-        else None,
+        hidden_channels=None if coefficient is None else hidden_channels(channels, coefficient),
     )

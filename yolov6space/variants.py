@@ -6,15 +6,14 @@ multiples that reproduce the printed parameters and FLOPs, since the paper does 
 """
 
 import difflib
-from fractions import Fraction
 from functools import cache
 
 from foundation.errors import UserError
 from yolov6space import scaling
 from yolov6space.candidate import Candidate, ModelSpec, Precision, Recipe
 
-HALF = Fraction(1, 2)
-TWO_THIRDS = Fraction(2, 3)
+HALF = "1/2"
+TWO_THIRDS = "2/3"
 _FP16 = Precision(kind="fp16")  # every speed of the paper's tables 1 to 4 is fp16
 
 
@@ -22,7 +21,7 @@ def scaled_model(
     *,
     width: float,
     depth: float,
-    csp: Fraction | None = None,
+    csp: str | None = None,
     conv: str = "repvgg",
     activation: str = "relu",
     dfl: bool | None = None,
@@ -32,7 +31,7 @@ def scaled_model(
     """The network of the given multiples, by the rules of release 0.2.0.
 
     Args:
-        csp: channel coefficient of CSPStackRep in every stage; None means RepBlock in every stage.
+        csp: channel coefficient of CSPStackRep in every stage, such as "2/3"; None means RepBlock in every stage.
         dfl: whether the head predicts 17 bins per distance; by default where the official variants do,
             in CSPStackRep networks.
         neck_width: width multiple of the neck if it differs from `width`; the head keeps `width`.
