@@ -28,7 +28,7 @@ def scale_repeats(block: str, base: int, multiple: float) -> int:
 
 
 def hidden_channels(channels: int, coefficient: str) -> int:
-    """Width inside CSPStackRep: `channels` x `coefficient` (such as "2/3"), rounded down as in the release."""
+    """Width inside CSPStackRep: `channels` x `coefficient` ("2/3"), rounded down as in the release."""
     return max(int(channels * Fraction(coefficient)), 1)
 
 

@@ -8,11 +8,9 @@ CSPStackRep stage, `quantization` of an fp32 network) is absent. Several spellin
 
 import math
 import random
-from bisect import bisect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +18,7 @@ from yolov6space import space_file
 from yolov6space.assembly import assemble
 from yolov6space.candidate import Candidate, SpecError
 from yolov6space.dimensions import BLOCKS, CONDITIONS, KINDS, Dimension, Value, Values, applies
+from yolov6space.sampler import Sampler
 from yolov6space.spelling import Speller
 
 __all__ = ["Dimension", "Space", "Trial"]
@@ -166,22 +165,13 @@ class Space:
         """A random candidate.
 
         Every choice is equally likely, except that the overall `width` and `depth` are drawn evenly on a
-        logarithmic scale: cost grows with the square of the width, and drawn evenly the small networks would be
-        rare wherever the list of widths is dense at its upper end.
+        logarithmic scale: cost grows with the square of the width, and drawn evenly the small networks would
+        be rare wherever the list of widths is dense at its upper end.
         """
-        draw = rng.random
-        values: dict[str, Value] = dict(self._fixed)
-        for name, choices in self._open:
-            values[name] = choices[int(draw() * len(choices))]
-        for name, choices, bounds in self._log_scaled:
-            values[name] = choices[bisect(bounds, draw())]
-        for name, choices in self._open_conditional:
-            if applies(name, values):
-                values[name] = choices[int(draw() * len(choices))]
-        return assemble(values)
+        return self._sampler.sample(rng)
 
     def suggest(self, trial: Trial) -> Candidate:
-        """The candidate an Optuna trial chooses: one categorical parameter per open dimension that applies."""
+        """The candidate an Optuna trial chooses: one categorical per open dimension that applies."""
         values: dict[str, Value] = {}
         for name, choices in self.choices.items():
             if applies(name, values):
@@ -189,7 +179,7 @@ class Space:
         return self.decode(values)
 
     def enumerate(self) -> Iterator[Candidate]:
-        """Every candidate once, lazily, in the order of dimensions and choices; see `size` before exhausting it."""
+        """Every candidate once, lazily, in the order of dimensions and choices; mind `size`."""
         names = tuple(self.choices)
 
         def extend(position: int, values: dict[str, Value]) -> Iterator[Candidate]:
@@ -210,8 +200,9 @@ class Space:
     def neighbours(self, candidate: Candidate) -> tuple[Candidate, ...]:
         """Every different candidate one step away, each once, in a fixed order.
 
-        A step changes one dimension: to the next lower or higher choice that makes a difference where choices have
-        an order, to any other choice where they have none. A dimension that comes to apply takes its first choice.
+        A step changes one dimension: to the next lower or higher choice that makes a difference where choices
+        have an order, to any other choice where they have none. A dimension that comes to apply takes its
+        first choice.
 
         Raises SpecError for a candidate outside the space.
         """
@@ -234,8 +225,8 @@ class Space:
     def crossover(self, first: Candidate, second: Candidate, rng: random.Random) -> Candidate:
         """A child that takes each dimension from either parent with equal chance.
 
-        A dimension that applies to the child but only to one parent comes from that one. Raises SpecError for a
-        parent outside the space.
+        A dimension that applies to the child but only to one parent comes from that one. Raises SpecError for
+        a parent outside the space.
         """
         values = [self.encode(first), self.encode(second)]
         child: dict[str, Value] = {}
@@ -265,41 +256,8 @@ class Space:
         return Speller(self.choices)
 
     @cached_property
-    def _fixed(self) -> dict[str, Value]:
-        return {name: choices[0] for name, choices in self.choices.items() if len(choices) == 1}
-
-    @cached_property
-    def _open(self) -> list[tuple[str, tuple[Value, ...]]]:
-        return [
-            (name, choices)
-            for name, choices in self.choices.items()
-            if len(choices) > 1 and name not in CONDITIONS and name not in ("width", "depth")
-        ]
-
-    @cached_property
-    def _log_scaled(self) -> list[tuple[str, tuple[Value, ...], list[float]]]:
-        """Name, choices and the upper bounds in 0..1 of all but the last choice."""
-        return [
-            (name, self.choices[name], _log_bounds(self.choices[name]))
-            for name in ("width", "depth")
-            if len(self.choices[name]) > 1
-        ]
-
-    @cached_property
-    def _open_conditional(self) -> list[tuple[str, tuple[Value, ...]]]:
-        return [
-            (name, choices)
-            for name, choices in self.choices.items()
-            if len(choices) > 1 and name in CONDITIONS
-        ]
-
-
-def _log_bounds(choices: Sequence[Any]) -> list[float]:
-    """Cumulative probabilities when each choice stands for its stretch of the logarithmic scale."""
-    logs = [math.log(choice) for choice in choices]
-    gaps = [after - before for before, after in zip(logs, logs[1:], strict=False)]
-    sizes = [(a + b) / 2 for a, b in zip([gaps[0], *gaps], [*gaps, gaps[-1]], strict=True)]
-    return [reached / sum(sizes) for reached in accumulate(sizes)][:-1]
+    def _sampler(self) -> Sampler:
+        return Sampler(self.choices)
 
 
 def _listed(choices: Sequence[Value]) -> str:

@@ -31,7 +31,7 @@ def scaled_model(
     """The network of the given multiples, by the rules of release 0.2.0.
 
     Args:
-        csp: channel coefficient of CSPStackRep in every stage, such as "2/3"; None means RepBlock in every stage.
+        csp: channel coefficient of CSPStackRep in every stage ("2/3"); None means RepBlock in every stage.
         dfl: whether the head predicts 17 bins per distance; by default where the official variants do,
             in CSPStackRep networks.
         neck_width: width multiple of the neck if it differs from `width`; the head keeps `width`.
