@@ -1,0 +1,19 @@
+"""Latency on a real device: `measure` an artefact, with raw samples, an interval and the environment."""
+
+from evaluators.environment import environment
+from evaluators.hardware import Hardware, resolve_hardware
+from evaluators.latency.engine import Engine, open_engine
+from evaluators.latency.measurement import measure
+from evaluators.latency.records import Estimate, Measurement, Workload
+
+__all__ = [
+    "Engine",
+    "Estimate",
+    "Hardware",
+    "Measurement",
+    "Workload",
+    "environment",
+    "measure",
+    "open_engine",
+    "resolve_hardware",
+]

@@ -1,0 +1,88 @@
+"""Which device is asked for, and whether this release can measure on it."""
+
+import importlib.util
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from foundation.errors import UserError
+
+HARDWARE_NAMES = ("auto", "cpu", "t4", "tensorrt")
+CPU_IMAGE_SIZE = 320  # the paper's 640 would take a CPU hundreds of milliseconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hardware:
+    """A device that can be measured on.
+
+    Attributes:
+        name: what was resolved to, such as `cpu`.
+        device: name of the device for the back end, the device lock and records.
+        backend: `openvino`.
+        reason: one line for the user: what was chosen and why.
+        default_image_size: side of the square input in pixels when the user names none.
+    """
+
+    name: str
+    device: str
+    backend: str
+    reason: str
+    default_image_size: int
+
+
+def resolve_hardware(name: str) -> Hardware:
+    """The device behind `auto`, `cpu`, `t4` or `tensorrt`.
+
+    Raises:
+        UserError: the name is unknown, or the device cannot be measured on here; says what to use instead.
+    """
+    if name == "cpu":
+        return _cpu("using this machine's CPU through OpenVINO, as asked")
+    if name == "auto":
+        return _cpu(_reason_for_cpu())
+    if name in HARDWARE_NAMES:
+        gpu = "an NVIDIA GPU is here" if has_nvidia_gpu() else "no NVIDIA GPU was found here"
+        raise UserError(
+            f"hardware {name!r}: {gpu}, but this release measures only through OpenVINO on a CPU; "
+            "use --hardware cpu"
+        )
+    raise UserError(f"hardware {name!r} is unknown; choose one of {', '.join(HARDWARE_NAMES)}")
+
+
+def has_nvidia_gpu() -> bool:
+    """Whether a driver reports an NVIDIA GPU."""
+    return any(Path("/dev").glob("nvidia[0-9]*")) or shutil.which("nvidia-smi") is not None
+
+
+def supported_precisions(hardware: Hardware) -> tuple[str, ...]:
+    """Kinds of precision that mean something on this device: on a CPU bf16 only where it is built in."""
+    import openvino
+
+    capabilities = openvino.Core().get_property(hardware.device.upper(), "OPTIMIZATION_CAPABILITIES")
+    return ("fp32", "bf16", "int8") if "BF16" in capabilities else ("fp32", "int8")
+
+
+def check_precision(kind: str, hardware: Hardware) -> None:
+    """Raises UserError when `kind` cannot be run on this device, with those that can."""
+    supported = supported_precisions(hardware)
+    if kind not in supported:
+        raise UserError(
+            f"precision {kind} does not run on {hardware.name} ({hardware.backend}); "
+            f"use {' or '.join(supported)}"
+        )
+
+
+def _cpu(reason: str) -> Hardware:
+    return Hardware(
+        name="cpu", device="cpu", backend="openvino", reason=reason, default_image_size=CPU_IMAGE_SIZE
+    )
+
+
+def _reason_for_cpu() -> str:
+    if not has_nvidia_gpu():
+        return "no NVIDIA GPU found: using this machine's CPU through OpenVINO"
+    if importlib.util.find_spec("tensorrt") is None:
+        return (
+            "NVIDIA GPU found, but the tensorrt package is missing: using this machine's CPU through OpenVINO"
+        )
+    return "NVIDIA GPU found, but this release measures only through OpenVINO: using cpu"

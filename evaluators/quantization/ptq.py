@@ -1,0 +1,136 @@
+"""Post-training quantization to int8 through NVIDIA's Model Optimizer, on the CPU.
+
+Every convolution and transposed convolution gets 8-bit weights (one scale per output channel) and an 8-bit
+input (one scale per tensor), symmetric and signed, with ranges from the largest absolute value seen (max
+calibration). The same Q/DQ graph is INT8 for OpenVINO and for TensorRT. Pooling and concatenation carry no
+quantizers: the engines move the surrounding ones through them, and a scale of their own would force a
+requantization. Decoding of boxes and scores stays in float.
+"""
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foundation.errors import UserError
+from yolov6space.candidate import Precision
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_BITS = 8
+_CONFIG: dict[str, Any] = {
+    "quant_cfg": [
+        {"quantizer_name": "*", "enable": False},
+        {
+            "quantizer_name": "*weight_quantizer",
+            "parent_class": "nn.Conv2d",
+            "cfg": {"num_bits": _BITS, "axis": 0},
+        },
+        {
+            # the weights of a transposed convolution are I,O,k,k
+            "quantizer_name": "*weight_quantizer",
+            "parent_class": "nn.ConvTranspose2d",
+            "cfg": {"num_bits": _BITS, "axis": 1},
+        },
+        *(
+            {
+                "quantizer_name": "*input_quantizer",
+                "parent_class": layer,
+                "cfg": {"num_bits": _BITS, "axis": None},
+            }
+            for layer in ("nn.Conv2d", "nn.ConvTranspose2d")
+        ),
+    ],
+    "algorithm": "max",
+}
+
+
+def quantize(
+    folded: "nn.Module", calibration: Sequence[NDArray[np.float32]], precision: Precision
+) -> tuple[str, ...]:
+    """Put fake quantizers into a folded network, in place, and calibrate them.
+
+    Args:
+        folded: deploy form on the CPU, in eval mode.
+        calibration: B,3,H,W batches (RGB, 0..1), at least one.
+        precision: int8; `float_layers` of its layers, chosen by its metric, stay in float.
+
+    Returns:
+        Names of the layers left in float, most sensitive first.
+
+    Raises:
+        UserError: a sensitivity metric this release does not have.
+    """
+    if precision.metric == "ap":
+        raise UserError("sensitivity metric 'ap' is not in this release; use mse, cosine or snr")
+    with quiet():
+        insert_quantizers(folded, calibration)
+        if not precision.float_layers or precision.metric is None:
+            return ()
+        from evaluators.quantization.sensitivity import rank_layers
+
+        ranking = rank_layers(folded, calibration, precision.metric)
+        chosen = tuple(layer.name for layer in ranking[: precision.float_layers])
+        for name in chosen:
+            enable(folded.get_submodule(name), False)
+    return chosen
+
+
+def insert_quantizers(folded: "nn.Module", calibration: Sequence[NDArray[np.float32]]) -> None:
+    """Turn every convolution into its quantized form, in place, with ranges from `calibration`."""
+    import modelopt.torch.quantization as mtq
+    import torch
+
+    def run(network: "nn.Module") -> None:
+        with torch.inference_mode():
+            for images in calibration:
+                network(torch.from_numpy(images))
+
+    was_flushing = _flush_denormals(True)
+    try:
+        mtq.quantize(folded, _CONFIG, run)
+    finally:
+        _flush_denormals(was_flushing)
+
+
+def quantized_layers(network: "nn.Module") -> tuple[str, ...]:
+    """Names of the layers that carry quantizers, in order of definition."""
+    return tuple(name for name, module in network.named_modules() if hasattr(module, "weight_quantizer"))
+
+
+def enable(layer: "nn.Module", on: bool) -> None:
+    """Switch the quantizers of one layer on or off."""
+    for name in ("weight_quantizer", "input_quantizer"):
+        quantizer: Any = layer.get_submodule(name)
+        if on:
+            quantizer.enable()
+        else:
+            quantizer.disable()
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Model Optimizer's prints, log records and warnings from the user: they report normal progress."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+
+
+def _flush_denormals(on: bool) -> bool:
+    """Set the CPU's treatment of denormal numbers for PyTorch; returns whether they were flushed before."""
+    import torch
+
+    was_flushing = bool((torch.tensor([1e-40]) * 1.0).item() == 0.0)
+    torch.set_flush_denormal(on)
+    return was_flushing
