@@ -14,8 +14,14 @@ import yaml
 from yolov6space.variants import canonical_name
 
 UNITS = {"ap": "%", "ap50": "%", "fps": "images/s", "latency_ms": "ms", "params_m": "M", "flops_g": "G"}
-_ACCURACY = ("ap", "ap50")
-_SPEED = ("fps", "latency_ms")
+_ASPECTS = {
+    "ap": "accuracy",
+    "ap50": "accuracy",
+    "fps": "speed",
+    "latency_ms": "speed",
+    "params_m": "size",
+    "flops_g": "size",
+}
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -102,7 +108,8 @@ def _figures_of(table: Mapping[str, Any], row: Mapping[str, Any]) -> list[Publis
         metric, _, batch = column.partition("_b")
         if metric not in UNITS:
             continue
-        notes = [note for note in (row.get("note"), table.get("note")) if note]
+        keys = (f"{_ASPECTS[metric]}_note", "note")
+        notes = [source[key] for source in (row, table) for key in keys if key in source]
         figures.append(
             PublishedFigure(
                 network=row["network"],
@@ -123,10 +130,10 @@ def _protocol(table: Mapping[str, Any], row: Mapping[str, Any], metric: str, bat
     def own(*names: str) -> dict[str, Any]:
         return {name: row[name] for name in names if name in row}
 
-    if metric in _ACCURACY:
+    if _ASPECTS[metric] == "accuracy":
         shared = table.get("accuracy", {})
         return Protocol(**{**shared, **own("image_size", "precision", "epochs", "distillation", "condition")})
-    if metric in _SPEED:
+    if _ASPECTS[metric] == "speed":
         shared = table.get("speed", {})
         return Protocol(**{**shared, **own("image_size", "precision", "condition"), "batch": batch})
     if metric == "flops_g":
