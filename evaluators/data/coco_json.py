@@ -87,7 +87,7 @@ def check_sections(document: Any, path: Path | str) -> None:
 
 def _images(entries: list[dict[str, Any]], path: Path) -> tuple[dict[str, Any], ...]:
     _require_keys(entries, ("id", "file_name", "width", "height"), "images", path)
-    _unique(_integers(entries, "id", path), "image id", path)
+    _unique(_integers(entries, "id", path).tolist(), "image id", path)
     for entry in entries:
         for key in ("width", "height"):
             if not _is_integer(entry[key]) or entry[key] <= 0:
@@ -101,7 +101,7 @@ def _categories(entries: list[dict[str, Any]], path: Path) -> dict[int, str]:
     if not entries:
         raise UserError(f"{path}: 'categories' is empty; list the classes with id and name")
     _require_keys(entries, ("id", "name"), "categories", path)
-    _unique(_integers(entries, "id", path), "category id", path)
+    _unique(_integers(entries, "id", path).tolist(), "category id", path)
     names = [str(entry["name"]) for entry in entries]
     _unique(names, "category name", path)
     return dict(sorted(zip((int(entry["id"]) for entry in entries), names, strict=True)))
@@ -140,7 +140,7 @@ def _integers(entries: list[dict[str, Any]], key: str, path: Path) -> NDArray[np
     return np.array([entry[key] for entry in entries], dtype=np.int64)
 
 
-def _unique(values: Sequence[Any] | NDArray[np.int64], what: str, path: Path) -> None:
+def _unique(values: Sequence[Any], what: str, path: Path) -> None:
     seen: set[Any] = set()
     for value in values:
         if value in seen:

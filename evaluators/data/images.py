@@ -22,24 +22,37 @@ def read_image(path: Path | str) -> Image:
     EXIF orientation is ignored, because COCO boxes refer to the pixels as stored.
 
     Raises:
-        UserError: the file is missing, truncated beyond use or no image.
+        UserError: the file is missing, truncated or no image.
     """
     import cv2
 
     try:
-        data = np.fromfile(path, dtype=np.uint8)  # cv2.imread cannot open every path on every system
+        data = Path(path).read_bytes()  # cv2.imread cannot open every path on every system
     except OSError as error:
         raise UserError(
             f"{path}: cannot be read ({error.strerror}); check the path and permissions"
         ) from error
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        image = cv2.imdecode(data, flags) if len(data) else None
+        image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags) if data else None
     except cv2.error:
         image = None
     if image is None:
         raise UserError(f"{path}: not a readable image; replace the file or remove its entry")
+    if _truncated(data):
+        raise UserError(f"{path}: the image ends in the middle; replace the file or remove its entry")
     return np.asarray(image, dtype=np.uint8)
+
+
+def _truncated(data: bytes) -> bool:
+    """Whether a JPEG or PNG lacks its end mark; OpenCV fills what is missing with grey and says nothing."""
+    if data.startswith(b"\xff\xd8"):
+        # Within coded pixels 0xFF is escaped, so after the last start of scan the end mark is unmistakable.
+        scan = data.rfind(b"\xff\xda")
+        return data.find(b"\xff\xd9", scan) < 0
+    if data.startswith(b"\x89PNG"):
+        return b"IEND" not in data
+    return False
 
 
 def letterbox(image: Image, size: int, fill: int = FILL) -> tuple[Image, float, tuple[int, int]]:
