@@ -183,7 +183,8 @@ def _draw_limit(figure: Figure, info: FrontInfo) -> None:
 def _too_slow(info: FrontInfo) -> str:
     if not info.not_deployed:
         return ""
-    return f'<br><span style="color:{MUTED};font-size:11px">{info.not_deployed} more too slow to be trained</span>'
+    text = f"{info.not_deployed} more too slow to be trained"
+    return f'<br><span style="color:{MUTED};font-size:11px">{text}</span>'
 
 
 def _axis_value(info: FrontInfo, latency_ms: float) -> float:

@@ -85,7 +85,7 @@ def _draw_front(axes: Axes, info: FrontInfo, title: str) -> None:
         axes.axvspan(axes.get_xlim()[0], info.target_ms, color=ACCENT, alpha=0.06, linewidth=0, zorder=0)
         axes.axvline(info.target_ms, color=INK, linewidth=1, linestyle="--", zorder=1)
         axes.annotate(
-            f"limit {info.target_ms:g} ms" + (f"\n{info.not_deployed} more too slow" if info.not_deployed else ""), (info.target_ms, 1), xycoords=("data", "axes fraction"),
+            _limit_label(info), (info.target_ms, 1), xycoords=("data", "axes fraction"),
             xytext=(5, -5), textcoords="offset points", va="top", fontsize=_TEXT_POINTS, color=INK,
         )  # fmt: skip
     if info.measured:
@@ -93,6 +93,11 @@ def _draw_front(axes: Axes, info: FrontInfo, title: str) -> None:
     else:
         axes.text(0.5, 0.5, _EMPTY, transform=axes.transAxes, ha="center", color=MUTED)
     _style(axes, title, "latency, ms (median; bar: 95 % interval)", "AP (COCO, 0.50:0.95)")
+
+
+def _limit_label(info: FrontInfo) -> str:
+    too_slow = f"\n{info.not_deployed} more too slow to be trained" if info.not_deployed else ""
+    return f"limit {info.target_ms:g} ms{too_slow}"
 
 
 def _draw_published(axes: Axes, info: FrontInfo) -> None:

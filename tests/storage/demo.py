@@ -57,9 +57,7 @@ def deployed(ap: float, median_ms: float, rng: random.Random, artefact_hash: str
             ),
         ],
         "measurements": [latency(Rung.DEPLOYED, median_ms, rng, artefact_hash)],
-        "artefacts": [
-            NewArtefact(hash=artefact_hash, path=f"runs/artefacts/{artefact_hash}", size_bytes=4 << 20)
-        ],
+        "artefacts": [NewArtefact(hash=artefact_hash, path=f"runs/{artefact_hash}", size_bytes=4 << 20)],
     }
 
 
@@ -72,17 +70,12 @@ def seed_demo(repository: Repository, name: str = "demo", trials: int = 42, seed
         fixed = {0: ("YOLOv6-N", 8.1), 1: ("YOLOv6-T", 12.6), 2: ("YOLOv6-S", 19.8)}.get(number)
         width = rng.choice([0.125, 0.1875, 0.25, 0.375])
         kind = rng.choice(["fp32", "int8"])
-        speed = (
-            fixed[1]
-            if fixed
-            else 1.2 + 34 * width * (0.45 if kind == "int8" else 1.0) * rng.uniform(0.7, 1.5)
-        )
+        kind = "fp32" if fixed else kind
+        speed = 1.2 + 34 * width * (0.45 if kind == "int8" else 1.0) * rng.uniform(0.7, 1.5)
+        speed = fixed[1] if fixed else speed
         ap = 0.62 - 0.52 * 2 ** (-speed / (2.2 if kind == "int8" else 3.2)) - abs(rng.gauss(0, 0.035))
-        precision = (
-            {"kind": "int8", "scheme": "ptq", "float_layers": 0}
-            if kind == "int8" and not fixed
-            else {"kind": "fp32"}
-        )
+        int8 = {"kind": "int8", "scheme": "ptq", "float_layers": 0}
+        precision = int8 if kind == "int8" else {"kind": "fp32"}
         trial = repository.add_trial(
             study.id,
             f"{seed:04x}{number:08x}",

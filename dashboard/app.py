@@ -1,0 +1,149 @@
+"""The page: reads top to bottom as it looks. Started by `python -m dashboard`; read-only."""
+
+import os
+
+import streamlit as st
+
+from charts.front import front_figure, front_info, published_figure
+from charts.plot import CONFIG
+from dashboard.load import Problem, Snapshot, StudyList, load_events, load_studies, load_study
+from dashboard.published import published_points
+from dashboard.tables import event_table, evidence_table, trial_table
+from storage.front import best_feasible
+from storage.records import TrialRecord
+from storage.states import TrialState
+from storage.urls import url_default
+
+STORAGE_VARIABLE = "YOLOV6_SEARCH_STORAGE"
+STATES = (
+    TrialState.FINISHED,
+    TrialState.INFEASIBLE,
+    TrialState.FAILED,
+    TrialState.RUNNING,
+    TrialState.WAITING,
+)
+STYLE = "<style>.stMainBlockContainer {padding-top: 2.5rem; padding-bottom: 3rem}</style>"
+LIVE_SECONDS, IDLE_SECONDS = 4, 30
+URL = os.environ.get(STORAGE_VARIABLE) or url_default()
+
+
+def pick_study(names: tuple[str, ...]) -> str:
+    """The study named in the address of the page, else the newest; a choice goes into the address."""
+    wanted = st.query_params.get("study", names[0])
+    index = names.index(wanted) if wanted in names else 0
+    chosen = st.selectbox("Study", names, index=index, width=360)
+    st.query_params["study"] = chosen
+    return chosen
+
+
+def show_key_figures(snapshot: Snapshot) -> None:
+    """Best AP within the limit, the limit, and how far the search is."""
+    best = best_feasible(snapshot.trials)
+    limit = snapshot.study.target_latency_ms
+    ap = "–" if best is None or best.deployed is None else f"{best.deployed.ap:.3f}"
+    latency = "–" if best is None or best.latency is None else f"{best.latency.median_ms:.2f} ms"
+    columns = st.columns([2, 2, 2, 1, 1, 1, 1, 1])
+    columns[0].metric("Best AP within the limit", ap, help=best.title if best else None)
+    columns[1].metric("Its latency", latency)
+    columns[2].metric("Latency limit", "none" if limit is None else f"{limit:g} ms")
+    for column, state in zip(columns[3:], STATES, strict=True):
+        column.metric(str(state).capitalize(), snapshot.count(state))
+
+
+def show_front(snapshot: Snapshot) -> None:
+    """Everything deployed here; what was published has a chart of its own further down."""
+    info = front_info(snapshot.trials, target_ms=snapshot.study.target_latency_ms)
+    st.subheader("AP against latency")
+    st.plotly_chart(front_figure(info), theme=None, config=CONFIG, key="front")
+
+
+def show_trials(snapshot: Snapshot) -> int | None:
+    """The table; returns the number of the selected trial."""
+    st.subheader("Trials")
+    table = trial_table(snapshot.trials)
+    number = st.column_config.NumberColumn
+    event = st.dataframe(
+        table,
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        key="trials",
+        column_config={
+            "trial": number("#", width="small"),
+            "candidate": st.column_config.TextColumn(pinned=True),
+            "AP": number(format="%.3f", help="COCO AP at IoU 0.50:0.95"),
+            "AP50": number(format="%.3f"),
+            "latency_ms": number("latency, ms", format="%.2f", help="Median of one inference"),
+            "interval_ms": st.column_config.TextColumn("95 % interval, ms"),
+            "params_m": number("params, M", format="%.2f"),
+            "flops_g": number("FLOPs, G", format="%.2f", help="2 per multiply-add"),
+            "reason": st.column_config.TextColumn(width="large"),
+        },
+    )
+    rows = event["selection"]["rows"]
+    return int(table.iloc[rows[0]]["trial"]) if rows else None
+
+
+def show_details(snapshot: Snapshot, trial: TrialRecord) -> None:
+    """One trial: what it is, what is known of it, what happened."""
+    st.subheader(f"Trial {trial.number}: {trial.title}")
+    if trial.reason:
+        st.warning(f"{trial.state}: {trial.reason}", icon=":material/info:")
+    evidence, spec, events = st.tabs(["Evidence", "Candidate", "Events"])
+    evidence.dataframe(evidence_table(trial), hide_index=True)
+    spec.caption(f"key {trial.candidate_key}")
+    spec.json(dict(trial.spec), expanded=2)
+    events.dataframe(event_table(load_events(URL, snapshot.study, trial)), hide_index=True)
+
+
+def show_published() -> None:
+    """Figures from the literature, marked as such."""
+    points = published_points()
+    if not points:
+        return
+    with st.expander("Published figures of the official variants (Tesla T4, COCO): not comparable"):
+        st.caption(
+            "From the literature, not measured here: other data, another device, full training. "
+            "They are never drawn on the axes of this study."
+        )
+        info = front_info((), published=points)
+        st.plotly_chart(published_figure(info), theme=None, config=CONFIG, key="published")
+        rows = [
+            {"variant": p.name, "AP": p.ap, "latency, ms": p.latency_ms, "source": p.source} for p in points
+        ]
+        st.dataframe(rows, hide_index=True)
+
+
+def show_study(name: str) -> None:
+    """All of a study; runs again on its own, oftener while a search is at work."""
+    snapshot = load_study(URL, name)
+    if isinstance(snapshot, Problem):
+        st.error(snapshot.message)
+        return
+    show_key_figures(snapshot)
+    if not snapshot.trials:
+        st.info("This study has no trials yet. They appear here as soon as the search adds them.")
+        return
+    show_front(snapshot)
+    selected = snapshot.trial(show_trials(snapshot))
+    if selected is not None:
+        show_details(snapshot, selected)
+
+
+st.set_page_config(page_title="YOLOv6 search", page_icon=":material/scatter_plot:", layout="wide")
+st.html(STYLE)
+st.title("YOLOv6 search")
+studies = load_studies(URL)
+if isinstance(studies, Problem):
+    st.info(studies.message)
+    st.stop()
+assert isinstance(studies, StudyList)
+st.caption(f"{studies.url}, read-only")
+if not studies.names:
+    st.info("The database is empty. Start a search: python -m search.run --target-latency 8.8ms")
+    st.stop()
+study_name = pick_study(studies.names)
+current = load_study(URL, study_name)
+live = isinstance(current, Snapshot) and current.live
+st.fragment(show_study, run_every=LIVE_SECONDS if live else IDLE_SECONDS)(study_name)
+show_published()

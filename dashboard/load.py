@@ -1,0 +1,74 @@
+"""What the page shows, read in one go; the database is opened read-only and closed again."""
+
+from dataclasses import dataclass
+
+from foundation.errors import UserError
+from storage.records import EventRecord, StudyRecord, TrialRecord
+from storage.repository import Repository
+from storage.states import TrialState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyList:
+    """The studies of a database, newest first, and its address with the password masked."""
+
+    url: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """One study at one moment."""
+
+    study: StudyRecord
+    trials: tuple[TrialRecord, ...]
+
+    @property
+    def live(self) -> bool:
+        """Whether a search is at work on it."""
+        return self.study.driver_owner is not None or self.count(TrialState.RUNNING) > 0
+
+    def count(self, state: TrialState) -> int:
+        """How many trials are in that state."""
+        return sum(trial.state is state for trial in self.trials)
+
+    def trial(self, number: int | None) -> TrialRecord | None:
+        """The trial of that number, if there is one."""
+        return next((trial for trial in self.trials if trial.number == number), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why nothing can be shown, in a line that says what to do."""
+
+    message: str
+
+
+def load_studies(url: str) -> StudyList | Problem:
+    """The studies of a database, or why it cannot be read."""
+    try:
+        with Repository.open(url, read_only=True) as repository:
+            return StudyList(
+                url=repository.url, names=tuple(study.name for study in repository.list_studies())
+            )
+    except UserError as error:
+        return Problem(str(error))
+
+
+def load_study(url: str, name: str) -> Snapshot | Problem:
+    """A study with all its trials, or why it cannot be read."""
+    try:
+        with Repository.open(url, read_only=True) as repository:
+            study = repository.get_study(name)
+            return Snapshot(study=study, trials=tuple(repository.trials(study.id)))
+    except UserError as error:
+        return Problem(str(error))
+
+
+def load_events(url: str, study: StudyRecord, trial: TrialRecord) -> list[EventRecord]:
+    """What happened to a trial, oldest first; empty if the database is gone."""
+    try:
+        with Repository.open(url, read_only=True) as repository:
+            return repository.events(study.id, trial_id=trial.id)
+    except UserError:
+        return []
