@@ -16,9 +16,41 @@ is its child `conv`, except for `upsample*` and `*_pred`, which are convolutions
     head.level{8,16,32}.stem|cls_conv|reg_conv|cls_pred|reg_pred
 """
 
-from yolov6space.networks.blocks import CONVS
-from yolov6space.networks.detector import DeployGraph, Detector, HeadOutput, build
-from yolov6space.networks.folding import fuse
-from yolov6space.networks.initialise import realistic_statistics
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["CONVS", "DeployGraph", "Detector", "HeadOutput", "build", "fuse", "realistic_statistics"]
+if TYPE_CHECKING:
+    from yolov6space.networks.blocks import CONVS
+    from yolov6space.networks.detector import DeployGraph, Detector, HeadOutput, build
+    from yolov6space.networks.export import export_onnx
+    from yolov6space.networks.folding import fuse
+    from yolov6space.networks.initialise import realistic_statistics
+
+__all__ = [
+    "CONVS",
+    "DeployGraph",
+    "Detector",
+    "HeadOutput",
+    "build",
+    "export_onnx",
+    "fuse",
+    "realistic_statistics",
+]
+
+_HOMES = {
+    "CONVS": "blocks",
+    "DeployGraph": "detector",
+    "Detector": "detector",
+    "HeadOutput": "detector",
+    "build": "detector",
+    "export_onnx": "export",
+    "fuse": "folding",
+    "realistic_statistics": "initialise",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that `--help` of a command in this package does not wait for torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -62,4 +62,6 @@ class Head(nn.Module):
 
 def _rows(maps: tuple[Tensor, ...]) -> Tensor:
     """B,K,H,W maps of several levels as one B,A,K."""
-    return torch.cat([each.flatten(2) for each in maps], 2).transpose(1, 2)
+    # int(): under ONNX tracing a size is a tensor, and the exported graph would compute its own shapes.
+    flat = [each.reshape(int(each.shape[0]), int(each.shape[1]), -1) for each in maps]
+    return torch.cat(flat, 2).transpose(1, 2)

@@ -18,13 +18,15 @@ class RepStage(nn.Module):
         super().__init__()
         self.down = conv(inputs, spec.channels, 2, act) if downsample else None
         first = spec.channels if downsample else inputs
-        self.blocks = nn.Sequential(
-            conv(first, spec.channels, 1, act),
-            *(conv(spec.channels, spec.channels, 1, act) for _ in range(spec.repeats - 1)),
-        )
+        widths = [first, *([spec.channels] * (spec.repeats - 1))]
+        self.blocks = nn.ModuleList(conv(width, spec.channels, 1, act) for width in widths)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.blocks(x if self.down is None else self.down(x))
+        if self.down is not None:
+            x = self.down(x)
+        for block in self.blocks:
+            x = block(x)
+        return x
 
 
 class Bottleneck(nn.Module):
@@ -54,14 +56,17 @@ class CSPStackRepStage(nn.Module):
         self.down = conv(inputs, spec.channels, 2, act) if downsample else None
         first = spec.channels if downsample else inputs
         self.main = PointwiseConvNorm(first, hidden, act=act)
-        self.blocks = nn.Sequential(*(Bottleneck(hidden, conv, act) for _ in range(spec.repeats)))
+        self.blocks = nn.ModuleList(Bottleneck(hidden, conv, act) for _ in range(spec.repeats))
         self.side = PointwiseConvNorm(first, hidden, act=act)
         self.merge = PointwiseConvNorm(2 * hidden, spec.channels, act=act)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.down is not None:
             x = self.down(x)
-        return self.merge(torch.cat((self.blocks(self.main(x)), self.side(x)), 1))
+        deep = self.main(x)
+        for block in self.blocks:
+            deep = block(deep)
+        return self.merge(torch.cat((deep, self.side(x)), 1))
 
 
 STAGES: dict[str, type[RepStage] | type[CSPStackRepStage]] = {"rep": RepStage, "csp_rep": CSPStackRepStage}
