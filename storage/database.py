@@ -62,14 +62,12 @@ def connect(url: URL, *, read_only: bool = False) -> Engine:
         return _sqlite_engine(url, read_only)
     try:
         options = "-c default_transaction_read_only=on" if read_only else ""
-        engine = create_engine(
-            url, pool_pre_ping=True, connect_args={"connect_timeout": 10, "options": options}
-        )
+        arguments = {"connect_timeout": 10, "options": options}
+        return create_engine(url, pool_pre_ping=True, connect_args=arguments, json_serializer=_to_json)
     except ModuleNotFoundError:
         raise UserError(
             "PostgreSQL needs the package psycopg: pip install 'yolov6-search[postgres]'"
         ) from None
-    return engine
 
 
 def schema_version(engine: Engine) -> str | None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import URL
-from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from foundation.errors import UserError
@@ -47,6 +47,8 @@ def translated(url: URL) -> Iterator[None]:
         yield
     except IntegrityError as error:
         raise RecordRefusedError(f"refused by the database: {_one_line(error)}") from None
+    except DataError as error:
+        raise RecordRefusedError(f"cannot be stored: {_one_line(error)}") from None
     except DBAPIError as error:
         raise UserError(_message(url, error)) from None
     except StatementError as error:
