@@ -251,6 +251,7 @@ def _write_networks(
     folder: Path,
 ) -> tuple[str, ...]:
     """Write weights and ONNX; returns the layers of an int8 network that stay in float."""
+    import torch
     from safetensors.torch import save_file
 
     from yolov6space.networks import fuse
@@ -258,13 +259,15 @@ def _write_networks(
 
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
     save_file(weights, folder / _WEIGHTS)
-    folded = fuse(detector).cpu().float()
     float_layers: tuple[str, ...] = ()
-    if candidate.precision.kind == "int8":
-        from evaluators.quantization.ptq import quantize
+    # Folding creates layers, which draws random numbers; a training that goes on must not notice.
+    with torch.random.fork_rng(devices=[]):
+        folded = fuse(detector).cpu().float()
+        if candidate.precision.kind == "int8":
+            from evaluators.quantization.ptq import quantize
 
-        float_layers = quantize(folded, calibration or (), candidate.precision)
-    export_onnx(folded, folder / _ONNX, image_size, batch)
+            float_layers = quantize(folded, calibration or (), candidate.precision)
+        export_onnx(folded, folder / _ONNX, image_size, batch)
     return float_layers
 
 

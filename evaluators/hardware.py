@@ -68,7 +68,7 @@ def check_precision(kind: str, hardware: Hardware) -> None:
     if kind not in supported:
         raise UserError(
             f"precision {kind} does not run on {hardware.name} ({hardware.backend}); "
-            f"use {' or '.join(supported)}"
+            f"use {', '.join(supported[:-1])} or {supported[-1]}"
         )
 
 

@@ -1,6 +1,6 @@
 """An optimistic bound of a latency from FLOPs, to skip what is hopeless without building it.
 
-Always an `Estimate`. It says what a network would take at the best throughput ever seen on this device in this
+Always an `Estimate`. It says what a network would take at the best throughput seen on this device in this
 precision; networks with kinder shapes than all measured ones can be faster still, hence the safety factor.
 """
 
@@ -24,8 +24,8 @@ def lower_bound_ms(
         safety: `low_ms` is the time at the best throughput over this; at least 1.
 
     Returns:
-        `value_ms` at the best throughput, `low_ms` below it by the safety factor, `high_ms` at the worst throughput,
-        or None with fewer than three measurements.
+        `value_ms` at the best throughput, `low_ms` below it by the safety factor, `high_ms` at the worst
+        throughput; None with fewer than three measurements.
     """
     pace = sorted(ms / work for work, ms in measured if work > 0)  # milliseconds per FLOP
     if len(pace) < MIN_PAIRS:

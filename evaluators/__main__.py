@@ -1,0 +1,20 @@
+"""`python -m evaluators`: judge a network from the command line."""
+
+import click
+
+from foundation.cli import LazyGroup, run
+
+
+@click.group(
+    cls=LazyGroup,
+    commands={
+        "latency": "evaluators.latency.command:latency_command",
+        "accuracy": "evaluators.accuracy.command:accuracy_command",
+    },
+)
+def evaluators() -> None:
+    """What a network is worth on a device."""
+
+
+if __name__ == "__main__":
+    run(evaluators, "python -m evaluators")

@@ -1,0 +1,173 @@
+"""`python -m evaluators latency`."""
+
+import dataclasses
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from foundation.cli import json_option, print_json, progress
+from foundation.errors import UserError
+from yolov6space.candidate import MAX_STRIDE, PRECISION_KINDS, Candidate, Precision
+
+if TYPE_CHECKING:
+    from evaluators.artefact import Artefact
+    from evaluators.hardware import Hardware
+    from evaluators.latency.records import Measurement
+
+MAX_IMAGE_SIZE = 4096
+
+
+def _multiple_of_stride(ctx: click.Context, param: click.Parameter, value: int | None) -> int | None:
+    if value is not None and value % MAX_STRIDE:
+        raise click.BadParameter(f"{value} is not a multiple of {MAX_STRIDE}")
+    return value
+
+
+@click.command(
+    "latency",
+    epilog="""\b
+Examples:
+  python -m evaluators latency --model YOLOv6-N --hardware cpu --precision int8
+  python -m evaluators latency --spec candidate.json --image-size 416 --seconds 10
+  python -m evaluators latency --artefact runs/export/N --json
+""",
+)
+@click.option("--model", "name", metavar="NAME", help="A named network, such as YOLOv6-N.")
+@click.option("--spec", type=click.Path(path_type=Path), help="A candidate as JSON.")
+@click.option("--artefact", "folder", type=click.Path(path_type=Path), help="A folder that was built before.")
+@click.option(
+    "--hardware", "hardware_name", default="auto", show_default=True, help="auto, cpu, t4 or tensorrt."
+)
+@click.option(
+    "--image-size",
+    type=click.IntRange(MAX_STRIDE, MAX_IMAGE_SIZE),
+    callback=_multiple_of_stride,
+    help="Side of the square input in pixels. [default: 320 on a CPU]",
+)
+@click.option("--batch", type=click.IntRange(1, 1024), help="Images per pass. [default: 1]")
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISION_KINDS),
+    help="Number format. [default: that of --spec, else fp32]",
+)
+@click.option("--classes", type=click.IntRange(1, 100_000), help="Classes of the detector. [default: 80]")
+@click.option("--threads", type=click.IntRange(1), help="Of the engine. [default: one per physical core]")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=3.0,
+    show_default=True,
+    help="Sample at most so long.",
+)
+@json_option
+def latency_command(
+    name: str | None,
+    spec: Path | None,
+    folder: Path | None,
+    hardware_name: str,
+    threads: int | None,
+    seconds: float,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Measure the latency of a network on this machine.
+
+    Times one pass of the deployed graph, decoding included and NMS not, as the paper does. Of --model, --spec
+    and --artefact give one; a network that is not built yet gets random weights with realistic statistics.
+    """
+    if sum(source is not None for source in (name, spec, folder)) != 1:
+        raise UserError("give exactly one of --model, --spec and --artefact")
+    from evaluators.hardware import check_precision, resolve_hardware
+
+    hardware = resolve_hardware(hardware_name)
+    progress(hardware.reason)
+    if folder is not None:
+        candidate = None
+    else:
+        candidate = _candidate(name, spec, given["precision"])
+        check_precision(candidate.precision.kind, hardware)
+    with _artefact(candidate, folder, hardware, given) as artefact:
+        from evaluators.latency.measurement import measure
+
+        measurement = measure(artefact, hardware, threads=threads, seconds=seconds)
+        if as_json:
+            print_json(
+                {
+                    "candidate": artefact.candidate.key,
+                    "trained": artefact.meta.trained,
+                    **measurement.summary(),
+                    "measurement": measurement.to_dict(),
+                }
+            )
+        else:
+            click.echo(describe(measurement))
+
+
+def describe(measurement: "Measurement") -> str:
+    """One line for a person; a second one when the run was disturbed."""
+    m, load = measurement, measurement.workload
+    line = (
+        f"{m.median_ms:.3f} ms median ({m.low_ms:.3f} to {m.high_ms:.3f} with 95 % confidence), "
+        f"p99 {m.p99_ms:.3f} ms, {len(m.samples_ms)} samples; measured with {load.backend} on {load.device} "
+        f"({m.environment.get('cpu', 'unknown')}, {m.environment.get('threads', '?')} threads), "
+        f"{load.precision}, {load.image_size} px, batch {load.batch}, without NMS"
+    )
+    return f"{line}\ndisturbed: {m.disturbance}; repeat on a quiet machine" if m.disturbed else line
+
+
+def _candidate(name: str | None, spec: Path | None, kind: str | None) -> Candidate:
+    if name is not None:
+        from yolov6space.variants import get
+
+        return dataclasses.replace(get(name), precision=_precision(kind or "fp32"))
+    assert spec is not None
+    try:
+        candidate = Candidate.from_dict(json.loads(spec.read_text()))
+    except FileNotFoundError:
+        raise UserError(f"{spec}: no such file; give a candidate as JSON") from None
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise UserError(f"{spec}: not a candidate ({error}); see python -m yolov6space describe") from None
+    if kind is None or kind == candidate.precision.kind:
+        return candidate
+    return dataclasses.replace(candidate, precision=_precision(kind))
+
+
+def _precision(kind: str) -> Precision:
+    return Precision(kind=kind, scheme="ptq", float_layers=0) if kind == "int8" else Precision(kind=kind)
+
+
+@contextmanager
+def _artefact(
+    candidate: Candidate | None, folder: Path | None, hardware: "Hardware", given: dict[str, Any]
+) -> Iterator["Artefact"]:
+    """The one in `folder`, or a temporary one of the candidate."""
+    from evaluators.artefact import load_artefact, untrained_artefact
+
+    if candidate is None:
+        artefact = load_artefact(folder or "")
+        fixed = {
+            "image_size": artefact.meta.image_size,
+            "batch": artefact.meta.batch,
+            "precision": artefact.meta.precision,
+            "classes": len(artefact.meta.class_names),
+        }
+        for option, value in fixed.items():
+            if given[option] not in (None, value):
+                flag = "--" + option.replace("_", "-")
+                raise UserError(f"{flag} {given[option]}: {folder} was built for {value}; leave {flag} out")
+        yield artefact
+        return
+    with tempfile.TemporaryDirectory(prefix="yolov6-latency-") as temporary:
+        progress(f"building {candidate.precision.label} with untrained weights ...")
+        yield untrained_artefact(
+            candidate,
+            num_classes=given["classes"] or 80,
+            image_size=given["image_size"] or candidate.image_size or hardware.default_image_size,
+            batch=given["batch"] or 1,
+            folder=Path(temporary) / "artefact",
+        )
