@@ -19,8 +19,7 @@ def _point(name: str, figures: list[PublishedFigure]) -> PublishedPoint | None:
         ap = next((one for one in figures if one.metric == "ap" and one.table == latency.table), None)
         if ap is not None:
             where = latency.protocol
-            conditions = ", ".join(
-                str(part) for part in (where.device, where.runtime, where.precision) if part
-            )
-            return PublishedPoint(name, ap.value / 100, latency.value, f"{ap.source}; {conditions}")
+            parts = (ap.source, ap.protocol.data, where.device, where.runtime, where.precision)
+            said = ", ".join(part for part in parts if part)
+            return PublishedPoint(name, ap.value / 100, latency.value, said)
     return None

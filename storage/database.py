@@ -12,6 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, text
 
 from foundation.errors import UserError
+from storage.errors import RecordRefusedError
 from storage.models import Base
 from storage.translate import translated
 from storage.urls import parse_url, shown, sqlite_path
@@ -202,7 +203,10 @@ def _sqlite_engine(url: URL, read_only: bool) -> Engine:
 
 
 def _to_json(value: Any) -> str:
-    return json.dumps(value, allow_nan=False)  # NaN is not JSON; PostgreSQL would refuse it, SQLite keep it
+    try:
+        return json.dumps(value, allow_nan=False)  # PostgreSQL would refuse NaN, SQLite keep it
+    except (TypeError, ValueError) as error:
+        raise RecordRefusedError(f"cannot be stored as JSON: {error}") from None
 
 
 def _opener(address: str, arguments: dict[str, Any]) -> Callable[[], Any]:

@@ -55,7 +55,7 @@ class StudyStore(Reader):
             ).one()
             if row.driver_owner not in (None, owner) and is_alive(row.driver_owner):
                 raise UserError(
-                    f"study {row.name} is being run by {describe_owner(row.driver_owner)}; end that, or choose"
+                    f"study {row.name} is being run by {describe_owner(row.driver_owner)}; end that or choose"
                     f" another --study (machine gone? free it: python -m storage release --study {row.name})"
                 )
             session.execute(update(Study).where(Study.id == study_id).values(driver_owner=owner))

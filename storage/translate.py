@@ -52,6 +52,8 @@ def translated(url: URL) -> Iterator[None]:
     except DBAPIError as error:
         raise UserError(_message(url, error)) from None
     except StatementError as error:
+        if isinstance(error.orig, RecordRefusedError):
+            raise error.orig from None
         raise RecordRefusedError(f"cannot be stored: {_one_line(error)}") from None
     except PoolTimeout:
         raise UserError(f"database {shown(url)} gives no connection in time; try again") from None

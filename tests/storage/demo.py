@@ -61,7 +61,9 @@ def deployed(ap: float, median_ms: float, rng: random.Random, artefact_hash: str
     }
 
 
-def seed_demo(repository: Repository, name: str = "demo", trials: int = 42, seed: int = 1) -> StudyRecord:
+def seed_demo(
+    repository: Repository, name: str = "demo", trials: int = 42, seed: int = 1, owner: str | None = None
+) -> StudyRecord:
     """Fill a study: two official variants, one over the limit, sampled ones in every state."""
     rng = random.Random(seed)
     settings = {"data": {"name": "made-up", "description": "made-up figures for tests"}, "workload": WORKLOAD}
@@ -91,18 +93,20 @@ def seed_demo(repository: Repository, name: str = "demo", trials: int = 42, seed
         if not fixed and speed > TARGET_MS * 1.6:
             low = speed * 0.8
             bound = NewEstimate(quantity=LATENCY_MS, value=speed, low=low, high=speed * 1.3, source="FLOPs")
-            repository.infeasible(trial, bound, f"at least {low:.2f} ms, limit {TARGET_MS:g} ms")
+            repository.infeasible(trial, bound, f"at least {low:.2f} ms, limit {TARGET_MS:g} ms", owner=owner)
             continue
-        repository.claim(trial)
+        repository.claim(trial, owner)
         if number == trials - 2:
             continue  # left running
         untrained = latency(Rung.UNTRAINED, speed * rng.uniform(0.98, 1.02), rng)
         if not fixed and untrained.median_ms > TARGET_MS * 1.03:
-            repository.infeasible(trial, untrained, f"{untrained.median_ms:.2f} ms, limit {TARGET_MS:g} ms")
+            repository.infeasible(
+                trial, untrained, f"{untrained.median_ms:.2f} ms, limit {TARGET_MS:g} ms", owner=owner
+            )
             continue
-        repository.record(trial, measurements=[untrained])
+        repository.record(trial, owner=owner, measurements=[untrained])
         if number % 19 == 7:
-            repository.fail(trial, "training diverged: the loss is not finite at step 37")
+            repository.fail(trial, "training diverged: the loss is not finite at step 37", owner=owner)
         else:
-            repository.finish(trial, **deployed(ap, speed, rng, f"{seed:02x}{number:014x}"))
+            repository.finish(trial, owner=owner, **deployed(ap, speed, rng, f"{seed:02x}{number:014x}"))
     return study
