@@ -116,7 +116,7 @@ def _open_legacy(data: bytes) -> CheckpointFile:
         storage = storages[key]
         count = int.from_bytes(stream.read(8), "little")
         block = stream.read(storage.bytes)
-        if count != storage.count or len(block) != storage.bytes:
+        if count != storage.length or len(block) != storage.bytes:
             raise UserError(f"tensor data {key} is cut short; get the file again")
         blocks[key] = block
     return CheckpointFile(root, lambda storage: blocks[storage.key], len(data))

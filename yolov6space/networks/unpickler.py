@@ -68,12 +68,12 @@ class StorageRecord(NamedTuple):
 
     key: str
     dtype: torch.dtype
-    count: int
+    length: int
 
     @property
     def bytes(self) -> int:
         """Size in the file."""
-        return self.count * self.dtype.itemsize
+        return self.length * self.dtype.itemsize
 
 
 class TensorRecord(NamedTuple):
@@ -134,22 +134,24 @@ class _Reader(pickle.Unpickler):
         ):
             return self._shells.setdefault(full, type(name, (Shell,), {"name": full, "__slots__": ()}))
         raise RefusedError(
-            f"it asks for {full!r}, which no YOLOv6 checkpoint holds; either the model is of another family or "
+            f"it asks for {full!r}, which no YOLOv6 checkpoint holds; the model is of another family or "
             "the file was made to run code. Nothing was run"
         )
 
-    def persistent_load(self, pid: Any) -> StorageRecord:
-        kind, dtype, key, _, count = pid[:5]
-        if kind != "storage" or not isinstance(dtype, torch.dtype) or type(count) is not int:
+    def persistent_load(self, pid: Any) -> Any:
+        if pid[0] == "module":  # the older format adds the source text of a class, which nobody needs
+            return pid[1]
+        kind, dtype, key, _, length = pid[:5]
+        if kind != "storage" or not isinstance(dtype, torch.dtype) or type(length) is not int:
             raise UserError("a tensor of the file is of an unknown kind (quantized or sparse?)")
         if len(pid) > 5 and pid[5] is not None:
             raise UserError("the file holds views of storages as PyTorch 0.3 wrote them; save it again")
-        record = StorageRecord(str(key), dtype, count)
+        record = StorageRecord(str(key), dtype, length)
         if record.key not in self._storages:
             self._storages[record.key] = record
             self._limit -= record.bytes
-        if count < 0 or self._limit < 0:
-            raise RefusedError(f"it claims tensors of more bytes than the file has (one of {count} numbers)")
+        if length < 0 or self._limit < 0:
+            raise RefusedError(f"it claims tensors of more bytes than the file has (one of {length} numbers)")
         if self._storages[record.key] != record:
             raise RefusedError(f"storage {record.key} is described in two different ways")
         return record
@@ -177,7 +179,7 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tenso
     if len(size) != len(stride) or any(type(number) is not int or number < 0 for number in numbers):
         raise RefusedError("a tensor of the file has an impossible shape")
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
-    if math.prod(size) > storage.count or (math.prod(size) and last >= storage.count):
+    if math.prod(size) > storage.length or (math.prod(size) and last >= storage.length):
         raise RefusedError("a tensor of the file is larger than its data")
     return TensorRecord(storage, offset, tuple(size), tuple(stride))
 
