@@ -1,0 +1,71 @@
+"""How the time of a search is spent: explore with short trainings first, then train the best ones longer."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+EXPLORING_SHARE = 0.6  # of a time budget; the rest goes to longer training of the best candidates
+TRIALS_TO_EXPLORE = 8  # trainings of a YOLOv6-N-sized network that should fit into the exploring share
+LONGER_TRAINING = 4.0  # a finalist gets at most this many times the epochs of exploration on top
+MAX_EPOCHS = 300
+MIN_EPOCHS = 2
+DEPLOY_SECONDS = 20.0  # export, quantization, latency and AP of one candidate, before any was seen
+
+
+def exploration_epochs(budget_s: float, seconds_per_epoch: float) -> int:
+    """Epochs per exploring trial so that about TRIALS_TO_EXPLORE networks of N's size fit.
+
+    Args:
+        seconds_per_epoch: of YOLOv6-N on this machine, data and image size, measured.
+    """
+    per_trial = budget_s * EXPLORING_SHARE / TRIALS_TO_EXPLORE - DEPLOY_SECONDS
+    return max(MIN_EPOCHS, min(MAX_EPOCHS, math.floor(per_trial / seconds_per_epoch)))
+
+
+@dataclass
+class TimePlan:
+    """Keeps account of time in one run of the driver.
+
+    Attributes:
+        budget_s: seconds this run may take, None for no limit.
+        seconds_per_gflop_image: measured training cost; updated by every finished job.
+        clock: seconds, monotonic.
+    """
+
+    budget_s: float | None
+    seconds_per_gflop_image: float
+    clock: Callable[[], float] = time.monotonic
+    started: float = field(init=False)
+    deploy_seconds: float = DEPLOY_SECONDS
+
+    def __post_init__(self) -> None:
+        self.started = self.clock()
+
+    def left(self) -> float:
+        """Seconds left, infinite without a limit."""
+        if self.budget_s is None:
+            return math.inf
+        return max(0.0, self.budget_s - (self.clock() - self.started))
+
+    def left_for_exploring(self) -> float:
+        """Seconds left of the exploring share."""
+        if self.budget_s is None:
+            return math.inf
+        return max(0.0, self.left() - self.budget_s * (1.0 - EXPLORING_SHARE))
+
+    def seconds_for(self, gflops: float, images: int, epochs: int) -> float:
+        """Predicted seconds of training on `images` for `epochs`, and deploying, a network of this cost."""
+        return gflops * images * epochs * self.seconds_per_gflop_image + self.deploy_seconds
+
+    def epochs_within(self, seconds: float, gflops: float, images: int) -> int:
+        """Most epochs that fit into `seconds`, deployment included; may be zero."""
+        per_epoch = gflops * images * self.seconds_per_gflop_image
+        return max(0, math.floor(min(MAX_EPOCHS, (seconds - self.deploy_seconds) / per_epoch)))
+
+    def learn(self, gflops: float, images_seen: int, training_s: float, deploy_s: float) -> None:
+        """Correct the two rates by what a finished job took (exponential average)."""
+        if images_seen > 0 and training_s > 0:
+            seen = training_s / (images_seen * gflops)
+            self.seconds_per_gflop_image = 0.5 * self.seconds_per_gflop_image + 0.5 * seen
+        self.deploy_seconds = 0.5 * self.deploy_seconds + 0.5 * deploy_s

@@ -1,0 +1,372 @@
+"""Decides the next job of a study and keeps what came of it. Knows no Ray and no torch: tested with fakes.
+
+Order of work: candidates left waiting by an interruption, then the fixed trials, then what the sampler
+proposes, each with a short training; when the exploring share of the time is used up, the best feasible
+candidates are trained longer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from evaluators.latency.bound import lower_bound_ms
+from foundation.errors import UserError
+from search.budget import LONGER_TRAINING, TimePlan
+from search.evidence import deployed_evidence, measurement_from, over_target
+from search.stages import WEIGHTS_FILE, TrainJob
+from search.study import Known, propose
+from storage.front import pareto_front
+from storage.records import LATENCY_MS, NewEstimate, StudyRecord, TrialRecord
+from storage.repository import Repository
+from storage.states import Origin, Rung, TrialKind, TrialState
+from yolov6space.candidate import Candidate
+from yolov6space.cost import cost
+from yolov6space.space import Space
+
+MISFITS_BEFORE_STOP = 5  # proposals in a row whose training would outlast the exploring share
+FINALISTS = 3
+
+
+class View(Protocol):
+    """What a person sees of the work; every line comes with its trial."""
+
+    def event(self, message: str) -> None:
+        """Something happened."""
+
+    def training(self, trial: TrialRecord, progress: Mapping[str, Any]) -> None:
+        """A candidate trains."""
+
+
+class Judge(Protocol):
+    """Measures the latency of an untrained candidate; raises JudgementError."""
+
+    def __call__(self, candidate: dict[str, Any]) -> dict[str, Any]:
+        """`Measurement.to_dict()` of the candidate."""
+
+
+class JudgementError(Exception):
+    """A candidate could not be judged; the message is one line for its record."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What a study is to do; values only.
+
+    Attributes:
+        epochs: of an exploring training.
+        train_images: per epoch.
+        trials: stop exploring after this many trained candidates in the study, None for no limit.
+        fixed: named candidates that are tried first.
+        only_fixed: propose nothing else, and train nothing longer.
+    """
+
+    target_ms: float
+    image_size: int
+    num_classes: int
+    epochs: int
+    train_images: int
+    sampler: str
+    seed: int
+    trials: int | None = None
+    fixed: tuple[tuple[str, Candidate], ...] = ()
+    only_fixed: bool = False
+
+
+@dataclass
+class Conductor:
+    """One run of the driver over one study. Single-threaded; the repository is its only memory."""
+
+    repository: Repository
+    study: StudyRecord
+    space: Space
+    policy: Policy
+    plan: TimePlan
+    judge: Judge
+    view: View
+    stopped: Callable[[], bool] = lambda: False
+    _running: dict[int, TrainJob] = field(default_factory=dict)
+    _too_long: set[str] = field(default_factory=set)
+    _postponed: set[int] = field(default_factory=set)
+    _finalists: set[int] = field(default_factory=set)
+    _exploring: bool = True
+    _done: bool = False
+
+    # -- what runs next -------------------------------------------------------------------------------
+
+    @property
+    def done(self) -> bool:
+        """Whether no further job will come in this run."""
+        return self._done
+
+    def add_fixed_trials(self) -> None:
+        """Put the fixed trials into the study; those it has already are left as they are."""
+        known = {trial.candidate_key for trial in self._trials()}
+        for name, candidate in self.policy.fixed:
+            if candidate.key not in known:
+                self._add(candidate, kind=TrialKind.FIXED, name=name)
+
+    def next_job(self) -> TrainJob | None:
+        """The next training worth its time; judges latency on the way and refuses what is too slow."""
+        while not self.stopped() and not self._done:
+            self._renew_leases()
+            if self._exploring:
+                job = self._explore()
+                if job is not None:
+                    return job
+                if self._exploring:
+                    continue
+                self.view.event("exploring is over: the best candidates are now trained longer")
+            job = self._next_finalist()
+            if job is None:
+                self._done = not self._running
+            return job
+        return None
+
+    def _explore(self) -> TrainJob | None:
+        """A job, or None after one candidate was refused or after exploring was ended."""
+        waiting = next(
+            (
+                trial
+                for trial in self._trials()
+                if trial.state is TrialState.WAITING and trial.id not in self._postponed
+            ),
+            None,
+        )
+        if waiting is None and not self.policy.only_fixed:
+            waiting = self._propose()
+        if waiting is None:
+            self._exploring = False
+            return None
+        return self._consider(waiting)
+
+    def _propose(self) -> TrialRecord | None:
+        """Add the sampler's next candidate whose training fits the exploring share; None ends exploring."""
+        trials = self._trials()
+        trained = sum(trial.state is TrialState.FINISHED for trial in trials) + len(self._running)
+        if self.policy.trials is not None and trained >= self.policy.trials:
+            return None
+        taken = {trial.candidate_key for trial in trials} | self._too_long
+        known = [self._known(trial) for trial in trials]
+        for _ in range(MISFITS_BEFORE_STOP):
+            candidate = propose(
+                self.space,
+                known,
+                taken,
+                target_ms=self.policy.target_ms,
+                sampler=self.policy.sampler,
+                seed=self.policy.seed,
+            )
+            if candidate is None:
+                self.view.event("the space is exhausted: every candidate has been tried")
+                return None
+            if self._training_seconds(candidate, self.policy.epochs) <= self.plan.left_for_exploring():
+                return self.repository.trial(self._add(candidate, kind=TrialKind.SAMPLED))
+            taken.add(candidate.key)
+            self._too_long.add(candidate.key)
+        return None
+
+    def _consider(self, trial: TrialRecord) -> TrainJob | None:
+        """Claim a waiting trial, find out its latency, and make a job of it if it is within the limit."""
+        candidate = Candidate.from_dict(trial.spec)
+        if not self.repository.claim(trial.id):
+            return None
+        bound = self._bound_ms(candidate)
+        if bound is not None and bound.low > self.policy.target_ms:
+            reason = (
+                f"at best {bound.low:.1f} ms (estimated from its FLOPs), limit {self.policy.target_ms:g} ms"
+            )
+            self.repository.infeasible(trial.id, bound, reason)
+            return None
+        latency = trial.untrained_latency
+        if latency is None:
+            try:
+                measured = measurement_from(self.judge(dict(trial.spec)), Rung.UNTRAINED)
+            except JudgementError as error:
+                self.repository.fail(trial.id, str(error))
+                self.view.event(f"trial {trial.number} {trial.title}: failed: {error}")
+                return None
+            except UserError as error:
+                self.repository.fail(trial.id, str(error))
+                return None
+            reason = over_target(measured, self.policy.target_ms)
+            if reason is not None:
+                self.repository.infeasible(trial.id, measured, reason)
+                self.view.event(f"trial {trial.number} {trial.title}: over the limit, {reason}")
+                return None
+            self.repository.record(trial.id, measurements=[measured])
+        seconds = self._training_seconds(candidate, self.policy.epochs)
+        if seconds > self.plan.left_for_exploring():
+            self.repository.release(trial.id)
+            self._postponed.add(trial.id)
+            self.view.event(
+                f"trial {trial.number} {trial.title}: within the limit, but training it takes about "
+                f"{seconds / 60:.0f} min; waits for a run with a larger --time-budget"
+            )
+            return None
+        return self._start(TrainJob(trial_id=trial.id, candidate=dict(trial.spec), epochs=self.policy.epochs))
+
+    def _next_finalist(self) -> TrainJob | None:
+        """The best feasible candidate that was not trained longer yet, for as long as time allows."""
+        if self.policy.only_fixed or len(self._finalists) >= FINALISTS or self._running:
+            return None
+        trials = [
+            trial
+            for trial in self._trials()
+            if trial.feasible and trial.deployed is not None and trial.deployed.ap is not None
+        ]
+        front = {trial.id for trial in pareto_front(trials)}
+        fresh = [
+            trial
+            for trial in trials
+            if trial.id not in self._finalists and (trial.deployed.epochs or 0) <= self.policy.epochs
+        ]
+        fresh.sort(key=lambda trial: (trial.id in front, trial.deployed.ap), reverse=True)
+        if not fresh:
+            return None
+        best = fresh[0]
+        share = 0.95 if len(fresh) == 1 or len(self._finalists) == FINALISTS - 1 else 0.6
+        gflops = self._gflops(Candidate.from_dict(best.spec))
+        epochs = min(
+            round(self.policy.epochs * LONGER_TRAINING),
+            self.plan.epochs_within(self.plan.left() * share, gflops, self.policy.train_images),
+        )
+        if epochs < max(1, self.policy.epochs // 2):
+            return None
+        self._finalists.add(best.id)
+        self.view.event(f"trial {best.number} {best.title}: finalist, {epochs} more epochs")
+        return self._start(
+            TrainJob(
+                trial_id=best.id,
+                candidate=dict(best.spec),
+                epochs=epochs,
+                epochs_before=self.policy.epochs,
+                init_weights=self._weights(best),
+            )
+        )
+
+    def _start(self, job: TrainJob) -> TrainJob:
+        self._running[job.trial_id] = job
+        return job
+
+    # -- what came of it ------------------------------------------------------------------------------
+
+    def progressed(self, job: TrainJob, progress: Mapping[str, Any]) -> None:
+        """Show how far a training is, and keep its lease."""
+        self._renew_leases()
+        self.view.training(self.repository.trial(job.trial_id), progress)
+
+    def succeeded(self, job: TrainJob, result: Mapping[str, Any]) -> None:
+        """Store a result of `train_and_deploy`; a longer training counts only where it is better."""
+        self._running.pop(job.trial_id, None)
+        trial = self.repository.trial(job.trial_id)
+        gflops = self._gflops(Candidate.from_dict(job.candidate))
+        self.plan.learn(
+            gflops, result["images_seen"], result["training_seconds"], result["deployed"]["seconds"]
+        )
+        evidence = deployed_evidence(result)
+        ap = evidence.deployed.ap
+        words = f"AP {'undefined' if ap is None else f'{ap:.3f}'}, {evidence.measurement.median_ms:.2f} ms"
+        if trial.state is TrialState.RUNNING:
+            self.repository.finish(trial.id, **evidence.to_store())
+            self.view.event(f"trial {trial.number} {trial.title}: {words} after {job.epochs} epochs")
+            return
+        before = trial.deployed.ap if trial.deployed else None
+        over = over_target(evidence.measurement, self.policy.target_ms)
+        if over is None and ap is not None and (before is None or ap > before):
+            self.repository.add_evidence(trial.id, **evidence.to_store())
+            outcome = f"{words} after {job.epochs_before + job.epochs} epochs"
+        else:
+            outcome = f"longer training gave {words}: the earlier weights are kept"
+        self.repository.add_event(self.study.id, "longer", outcome, trial_id=trial.id)
+        self.view.event(f"trial {trial.number} {trial.title}: {outcome}")
+
+    def failed(self, job: TrainJob, reason: str, *, out_of_time: bool = False) -> None:
+        """Store why a job gave no result; one that was only cut short waits for the next run."""
+        self._running.pop(job.trial_id, None)
+        trial = self.repository.trial(job.trial_id)
+        self.view.event(f"trial {trial.number} {trial.title}: {reason}")
+        if trial.state is not TrialState.RUNNING:
+            self.repository.add_event(
+                self.study.id, "longer", f"longer training: {reason}", trial_id=trial.id
+            )
+        elif out_of_time:
+            self._postponed.add(trial.id)
+            self.repository.release(trial.id)
+        else:
+            self.repository.fail(trial.id, reason)
+
+    def release_running(self) -> None:
+        """Put what still runs back to waiting: the run is being ended on purpose."""
+        for trial in self._trials():
+            if trial.state is TrialState.RUNNING and trial.id in self._running:
+                self.repository.release(trial.id)
+        self._running.clear()
+
+    def _weights(self, trial: TrialRecord) -> str:
+        assert trial.deployed is not None
+        built = {one.hash: one.path for one in self.repository.artefacts(trial.id)}
+        return str(Path(built[str(trial.deployed.artefact_hash)]) / WEIGHTS_FILE)
+
+    # -- small things ---------------------------------------------------------------------------------
+
+    def _trials(self) -> list[TrialRecord]:
+        return self.repository.trials(self.study.id)
+
+    def _add(self, candidate: Candidate, *, kind: TrialKind, name: str | None = None) -> int:
+        price = cost(
+            candidate.model,
+            num_classes=self.policy.num_classes,
+            image_size=candidate.image_size or self.policy.image_size,
+        )
+        return self.repository.add_trial(
+            self.study.id,
+            candidate.key,
+            candidate.to_dict(),
+            kind=kind,
+            name=name,
+            label=candidate.label,
+            params=price.params,
+            flops=price.flops,
+        )
+
+    def _known(self, trial: TrialRecord) -> Known:
+        latency = trial.latency.median_ms if trial.latency else None
+        if latency is None:
+            estimate = next((one for one in trial.estimates if one.quantity == LATENCY_MS), None)
+            latency = estimate.value if estimate else None
+        evaluation = trial.evaluations.get(Origin.DEPLOYED)
+        return Known(Candidate.from_dict(trial.spec), latency, evaluation.ap if evaluation else None)
+
+    def _bound_ms(self, candidate: Candidate) -> NewEstimate | None:
+        """The least time its FLOPs can take, by the best throughput measured here at this precision."""
+        pairs = [
+            (trial.flops, trial.latency.median_ms)
+            for trial in self._trials()
+            if trial.flops and trial.latency and trial.spec["precision"] == candidate.to_dict()["precision"]
+        ]
+        estimate = lower_bound_ms(self._gflops(candidate) * 1e9, pairs)
+        if estimate is None:
+            return None
+        return NewEstimate(
+            quantity=LATENCY_MS,
+            value=estimate.value_ms,
+            low=estimate.low_ms,
+            high=estimate.high_ms,
+            source=estimate.source,
+        )
+
+    def _gflops(self, candidate: Candidate) -> float:
+        size = candidate.image_size or self.policy.image_size
+        price = cost(candidate.model, num_classes=self.policy.num_classes, image_size=size)
+        return price.flops / 1e9
+
+    def _training_seconds(self, candidate: Candidate, epochs: int) -> float:
+        return self.plan.seconds_for(self._gflops(candidate), self.policy.train_images, epochs)
+
+    def _renew_leases(self) -> None:
+        for trial_id in self._running:
+            if self.repository.trial(trial_id).state is TrialState.RUNNING:
+                self.repository.renew(trial_id)

@@ -1,0 +1,240 @@
+"""One run of a search, from what a person asked for to stored results; the command line is in `run.py`."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from foundation.cli import progress
+from foundation.errors import UserError
+from search.budget import TimePlan, exploration_epochs
+from search.conductor import Conductor, Policy
+from search.options import DEFAULT_TIME_BUDGET_S, DEFAULT_TRAIN_BATCH, SearchOptions
+from search.stages import Bench
+from search.view import SearchView
+from search.workers import RemoteJudge, ray_session, run_jobs
+from storage import Repository, StudyRecord, TrialRecord, url_default
+from yolov6space.candidate import Candidate, Precision
+from yolov6space.cost import cost
+from yolov6space.space import Space
+from yolov6space.variants import official
+
+if TYPE_CHECKING:
+    from evaluators.data import DetectionData
+    from evaluators.latency import Hardware
+
+RUNS = Path("runs")
+NEEDED_DISK_BYTES = 500 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """What a run leaves behind."""
+
+    study: StudyRecord
+    trials: list[TrialRecord]
+    storage_url: str
+    folder: Path
+    interrupted: bool
+
+
+def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
+    """Search until the time or the trials are used up, or until it is interrupted; everything is in SQL.
+
+    Raises:
+        UserError: anything wrong with the input, the data, the database or the machine.
+    """
+    from evaluators.data import load_data
+    from evaluators.latency import resolve_hardware
+
+    hardware = resolve_hardware(options.hardware)
+    progress(f"hardware: {hardware.name} ({hardware.reason})")
+    data = load_data(options.data)
+    progress(f"data: {data.name}: {data.description}")
+    for warning in data.warnings:
+        progress(f"data: {warning}")
+    data.split("val")
+    space = Space.default() if options.space is None else Space.load(Path(options.space))
+    image_size = options.image_size or hardware.default_image_size
+    name = options.study_name(data.name, hardware.name, image_size)
+    folder = RUNS / name
+    _require_disk(folder)
+    with contextlib.ExitStack() as stack:
+        repository = stack.enter_context(Repository.open(options.storage or url_default()))
+        bench = Bench(
+            data=_absolute(options.data),
+            hardware=hardware.name,
+            image_size=image_size,
+            batch=options.batch,
+            train_batch=DEFAULT_TRAIN_BATCH,
+            seed=options.seed,
+            threads=options.threads_per_worker(),
+            folder=str(folder.resolve()),
+        )
+        wanted = _settings(options, data, hardware, space, image_size)
+        known = _known_study(repository, name, wanted, resume=options.resume)
+        if known is not None:
+            repository.hold_study(known.id)
+            stack.callback(repository.release_study, known.id)
+            recovered = repository.recover(known.id)
+            progress(
+                f"continuing study {name}: {len(repository.trials(known.id))} trials known"
+                + (f", {len(recovered)} taken back from an interrupted run" if recovered else "")
+            )
+        stop = stack.enter_context(_stop_on_signal())
+        stack.enter_context(ray_session(options.ray_address, options.worker_count() * bench.threads))
+        judge = RemoteJudge(bench)
+        speed = judge.seconds_per_gflop_image()
+        if known is None:
+            wanted["epochs"] = options.epochs or _epochs(options, data, image_size, speed)
+            known = repository.create_study(name, wanted, target_latency_ms=options.target_ms)
+            repository.hold_study(known.id)
+            stack.callback(repository.release_study, known.id)
+        progress(
+            f"study {name}: an exploring training has {known.settings['epochs']} epochs of "
+            f"{len(data.split('train'))} images, {image_size} px, batch {options.batch}, limit {options.target_ms:g} ms"
+        )
+        plan = TimePlan(budget_s=options.time_budget_s, seconds_per_gflop_image=speed)
+        study = known
+        view = SearchView(
+            f"{name}  ({hardware.name})",
+            options.target_ms,
+            lambda: repository.trials(study.id),
+            plan.left,
+            quiet=quiet,
+        )
+        conductor = Conductor(
+            repository=repository,
+            study=study,
+            space=space,
+            policy=_policy(options, data, image_size, study),
+            plan=plan,
+            judge=judge,
+            view=view,
+            stopped=stop.is_set,
+        )
+        conductor.add_fixed_trials()
+        with view:
+            try:
+                run_jobs(conductor, bench, workers=options.worker_count(), folder=folder, stopped=stop.is_set)
+            finally:
+                conductor.release_running()
+        return SearchResult(study, repository.trials(study.id), repository.url, folder, stop.is_set())
+
+
+def _absolute(source: str) -> str:
+    """Workers run in other folders."""
+    return source if source == "bundled" else str(Path(source).resolve())
+
+
+def _require_disk(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if free < NEEDED_DISK_BYTES:
+        raise UserError(
+            f"only {free // 2**20} MiB free in {folder.resolve()}; a search needs "
+            f"{NEEDED_DISK_BYTES // 2**20} MiB: free some space or run in another folder"
+        )
+
+
+def _settings(
+    options: SearchOptions, data: DetectionData, hardware: Hardware, space: Space, image_size: int
+) -> dict[str, Any]:
+    """What makes a study that study; a run with other settings is another study."""
+    return {
+        "target_latency_ms": options.target_ms,
+        "data": {
+            "name": data.name,
+            "description": data.description,
+            "fingerprint": data.fingerprint,
+            "source": _absolute(options.data),
+        },
+        "classes": list(data.class_names),
+        "hardware": hardware.name,
+        "device": hardware.device,
+        "backend": hardware.backend,
+        "image_size": image_size,
+        "batch": options.batch,
+        "train_batch": DEFAULT_TRAIN_BATCH,
+        "seed": options.seed,
+        "sampler": options.sampler,
+        "space": {dimension.name: list(dimension.choices) for dimension in space.dimensions},
+    }
+
+
+def _known_study(
+    repository: Repository, name: str, wanted: dict[str, Any], *, resume: bool
+) -> StudyRecord | None:
+    """The study of that name if it is there and asks the same question; UserError if it asks another."""
+    if not resume and name not in {study.name for study in repository.list_studies()}:
+        return None
+    study = repository.get_study(name)
+    for key, value in wanted.items():
+        before = study.settings.get(key)
+        if key == "data":
+            before, value = before["fingerprint"], value["fingerprint"]
+        if before != value:
+            shown = "" if key in ("space", "classes") else f" ({before!r}, now {value!r})"
+            raise UserError(f"study {name} was made with another {key}{shown}; choose another --study name")
+    return study
+
+
+def _epochs(options: SearchOptions, data: DetectionData, image_size: int, speed: float) -> int:
+    reference = cost(official()["YOLOv6-N"].model, num_classes=len(data.class_names), image_size=image_size)
+    per_epoch = speed * reference.flops / 1e9 * len(data.split("train"))
+    budget = DEFAULT_TIME_BUDGET_S if options.time_budget_s is None else options.time_budget_s
+    epochs = exploration_epochs(budget * options.worker_count(), per_epoch)
+    progress(f"YOLOv6-N trains here at {1 / (speed * reference.flops / 1e9):.0f} images/s")
+    return epochs
+
+
+def _policy(options: SearchOptions, data: DetectionData, image_size: int, study: StudyRecord) -> Policy:
+    return Policy(
+        target_ms=options.target_ms,
+        image_size=image_size,
+        num_classes=len(data.class_names),
+        epochs=int(study.settings["epochs"]),
+        train_images=len(data.split("train")),
+        sampler=options.sampler,
+        seed=options.seed,
+        trials=options.trials,
+        only_fixed=options.only_fixed,
+        fixed=tuple(fixed_trials()) if options.fixed_trials == "official" else (),
+    )
+
+
+def fixed_trials() -> Iterator[tuple[str, Candidate]]:
+    """The official variants in the precisions a CPU runs; M and L without their self-distillation."""
+    for precision in (Precision(kind="int8", scheme="ptq", float_layers=0), Precision(kind="fp32")):
+        for name, candidate in official().items():
+            recipe = replace(candidate.recipe, distillation="none")
+            yield f"{name} {precision.kind}", replace(candidate, recipe=recipe, precision=precision)
+
+
+@contextlib.contextmanager
+def _stop_on_signal() -> Iterator[threading.Event]:
+    """Ctrl-C and SIGTERM end the search cleanly; a second Ctrl-C ends it at once."""
+    stop = threading.Event()
+    before: dict[int, Any] = {}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        stop.set()
+        progress("stopping: what runs now goes back to waiting, everything finished is kept")
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, handle)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

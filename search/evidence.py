@@ -1,0 +1,79 @@
+"""Results of the stages (JSON) -> records for the repository."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from storage.records import NewArtefact, NewEvaluation, NewMeasurement
+from storage.states import Origin, Rung
+
+
+@dataclass(frozen=True, slots=True)
+class DeployedEvidence:
+    """Everything one training and deployment has shown."""
+
+    trained: NewEvaluation
+    deployed: NewEvaluation
+    measurement: NewMeasurement
+    artefact: NewArtefact
+
+    def to_store(self) -> dict[str, Any]:
+        """Arguments of `Repository.finish` and `Repository.add_evidence`."""
+        return {
+            "evaluations": [self.trained, self.deployed],
+            "measurements": [self.measurement],
+            "artefacts": [self.artefact],
+        }
+
+
+def deployed_evidence(result: Mapping[str, Any]) -> DeployedEvidence:
+    """Read a result of `train_and_deploy`."""
+    artefact = NewArtefact(**result["artefact"])
+    return DeployedEvidence(
+        trained=_evaluation(Origin.TRAINED, result["trained"]),
+        deployed=_evaluation(Origin.DEPLOYED, result["deployed"], artefact.hash),
+        measurement=measurement_from(result["measurement"], Rung.DEPLOYED, artefact.hash),
+        artefact=artefact,
+    )
+
+
+def _evaluation(origin: Origin, told: Mapping[str, Any], artefact_hash: str | None = None) -> NewEvaluation:
+    figures = told["figures"]
+    return NewEvaluation(
+        origin=origin,
+        ap=figures["AP"],
+        ap50=figures["AP50"],
+        figures=figures,
+        protocol=told["protocol"],
+        artefact_hash=artefact_hash,
+        seconds=told["seconds"],
+        epochs=told["epochs"],
+    )
+
+
+def measurement_from(told: Mapping[str, Any], rung: Rung, artefact_hash: str | None = None) -> NewMeasurement:
+    """A stored measurement from `Measurement.to_dict()`; statistics are derived from its raw samples."""
+    from evaluators.latency import Measurement
+
+    measured = Measurement.from_dict(told)
+    return NewMeasurement(
+        rung=rung,
+        median_ms=measured.median_ms,
+        low_ms=measured.low_ms,
+        high_ms=measured.high_ms,
+        p99_ms=measured.p99_ms,
+        samples_ms=measured.samples_ms,
+        workload=told["workload"],
+        environment=told["environment"],
+        artefact_hash=artefact_hash,
+    )
+
+
+def over_target(measured: NewMeasurement, target_ms: float) -> str | None:
+    """Why a latency is over the limit, None if it is within. The median decides."""
+    if measured.median_ms <= target_ms:
+        return None
+    return (
+        f"{measured.median_ms:.2f} ms (95 % interval {measured.low_ms:.2f} to {measured.high_ms:.2f}), "
+        f"limit {target_ms:g} ms"
+    )

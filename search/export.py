@@ -1,0 +1,248 @@
+"""`python -m search.export`: hand over a network of a study, verified again from disk in new processes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from foundation import cli
+from foundation.errors import UserError, WorkFailedError
+from search.units import LATENCY_MS
+
+if TYPE_CHECKING:
+    from storage import Repository
+    from storage.records import StudyRecord, TrialRecord
+
+AP_TOLERANCE = 1e-3
+EXAMPLES = """
+\b
+Examples:
+  python -m search.export --best-under 8.8ms --out best
+  python -m search.export --study NAME --trial 7 --out trial7
+  python -m search.export --study NAME --select N,S --out official
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What the exported files show when they are loaded in new processes.
+
+    Attributes:
+        ap_stored, median_ms_stored: what the database says.
+        within_target: whether the stated interval of the new median reaches down to the limit.
+    """
+
+    ap_stored: float | None
+    ap: float | None
+    median_ms_stored: float
+    median_ms: float
+    low_ms: float
+    high_ms: float
+    target_ms: float | None
+    within_target: bool
+
+    @property
+    def same_ap(self) -> bool:
+        """Whether AP came out the same (to AP_TOLERANCE)."""
+        if self.ap is None or self.ap_stored is None:
+            return self.ap is self.ap_stored
+        return abs(self.ap - self.ap_stored) <= AP_TOLERANCE
+
+
+@click.command(epilog=EXAMPLES)
+@click.option("--study", metavar="NAME", help="[default: the newest study]")
+@click.option(
+    "--best-under", "best_under_ms", type=LATENCY_MS, help="Best AP with a median within this latency."
+)
+@click.option("--trial", "number", type=click.IntRange(min=0), help="Trial number, as the tables show it.")
+@click.option("--select", metavar="N,S,L", help="Official variants by name.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write."
+)
+@click.option("--storage", metavar="URL", help="Database. [default: sqlite:///runs/search.db]")
+@click.option("--no-verify", is_flag=True, help="Do not measure AP and latency again.")
+@cli.json_option
+def main(
+    study: str | None,
+    best_under_ms: float | None,
+    number: int | None,
+    select: str | None,
+    out: Path,
+    storage: str | None,
+    no_verify: bool,
+    as_json: bool,
+) -> None:
+    """Write spec, weights, ONNX and a model card of chosen networks, and verify them in new processes."""
+    if sum(given is not None for given in (best_under_ms, number, select)) != 1:
+        raise UserError("give one of --best-under LATENCY, --trial NUMBER or --select NAMES")
+    from storage import Repository, url_default
+
+    with Repository.open(storage or url_default(), read_only=True) as repository:
+        chosen_study = find_study(repository, study)
+        trials = choose(repository.trials(chosen_study.id), chosen_study.name, best_under_ms, number, select)
+        many = select is not None
+        results = []
+        for trial in trials:
+            folder = out / trial.title.replace(" ", "-") if many else out
+            results.append(_export(repository, chosen_study, trial, folder, verify=not no_verify))
+    if as_json:
+        cli.print_json(results)
+    failed = [one for one in results if one["verification"] and not one["verification"]["passed"]]
+    if failed:
+        raise WorkFailedError(
+            f"verification failed: {failed[0]['verification']['summary']}; the files are kept"
+        )
+
+
+def find_study(repository: Repository, name: str | None) -> StudyRecord:
+    """The named study, or the newest one. Raises UserError when there is none."""
+    if name is not None:
+        return repository.get_study(name)
+    studies = repository.list_studies()
+    if not studies:
+        raise UserError(
+            f"no study in {repository.url} yet: run python -m search.run --target-latency 8.8ms first"
+        )
+    return studies[0]
+
+
+def choose(
+    trials: list[TrialRecord],
+    study: str,
+    best_under_ms: float | None,
+    number: int | None,
+    select: str | None,
+) -> list[TrialRecord]:
+    """The trials to export. Raises UserError that says what there is instead."""
+    deployed = [
+        trial for trial in trials if trial.deployed_latency is not None and trial.deployed is not None
+    ]
+    if best_under_ms is not None:
+        within = [trial for trial in deployed if trial.deployed_latency.median_ms <= best_under_ms]
+        if not within:
+            fastest = min((trial.deployed_latency.median_ms for trial in deployed), default=None)
+            hint = "nothing is trained yet" if fastest is None else f"the fastest takes {fastest:.2f} ms"
+            raise UserError(f"study {study} has no trained network within {best_under_ms:g} ms: {hint}")
+        return [max(within, key=lambda trial: trial.deployed.ap or 0.0)]
+    if number is not None:
+        found = next((trial for trial in trials if trial.number == number), None)
+        if found is None:
+            raise UserError(f"study {study} has no trial {number}; it has 0 to {len(trials) - 1}")
+        return [_require_deployed(found)]
+    return [_named(trials, name.strip()) for name in (select or "").split(",")]
+
+
+def _named(trials: list[TrialRecord], name: str) -> TrialRecord:
+    from yolov6space.variants import get, official
+
+    variant = get(name)
+    full = next(key for key, candidate in official().items() if candidate.model == variant.model)
+    same = [trial for trial in trials if (trial.name or "").split(" ")[0] == full]
+    if not same:
+        raise UserError(f"{full} is not a trial of this study; run it with --fixed-trials official")
+    trained = [trial for trial in same if trial.deployed is not None]
+    if not trained:
+        return _require_deployed(same[0])
+    return max(trained, key=lambda trial: (bool(trial.feasible), trial.deployed.ap or 0.0))
+
+
+def _require_deployed(trial: TrialRecord) -> TrialRecord:
+    if trial.deployed is None or trial.deployed_latency is None:
+        raise UserError(
+            f"trial {trial.number} ({trial.title}) has no trained network: {trial.reason or trial.state}"
+        )
+    return trial
+
+
+def _export(
+    repository: Repository, study: StudyRecord, trial: TrialRecord, out: Path, *, verify: bool
+) -> dict[str, Any]:
+    from search.model_card import model_card
+
+    assert trial.deployed is not None and trial.deployed_latency is not None
+    paths = {one.hash: Path(one.path) for one in repository.artefacts(trial.id)}
+    source = paths[str(trial.deployed.artefact_hash)]
+    if not source.is_dir():
+        raise UserError(
+            f"the files of trial {trial.number} are gone ({source}); train it again in a new --study"
+        )
+    copy_whole(source, out)
+    cli.progress(f"wrote trial {trial.number} ({trial.title}) to {out}")
+    verification = verify_export(out, study, trial) if verify else None
+    (out / "README.md").write_text(model_card(study, trial, verification))
+    told = None
+    if verification is not None:
+        told = {
+            **{name: getattr(verification, name) for name in verification.__slots__},
+            "passed": verification.same_ap and verification.within_target,
+            "summary": describe(verification),
+        }
+        (out / "verification.json").write_text(json.dumps(told, indent=2))
+        cli.progress(f"verified in new processes: {describe(verification)}")
+    return {"trial": trial.number, "candidate": trial.candidate_key, "folder": str(out), "verification": told}
+
+
+def copy_whole(source: Path, out: Path) -> None:
+    """Copy a folder so that a kill or a full disk leaves no half of it. Refuses to overwrite."""
+    if out.exists() and any(out.iterdir()):
+        raise UserError(f"{out} is not empty: choose another --out, or remove it")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as temporary:
+        copied = Path(temporary) / "artefact"
+        shutil.copytree(source, copied)
+        if out.exists():
+            out.rmdir()
+        copied.replace(out)
+
+
+def verify_export(out: Path, study: StudyRecord, trial: TrialRecord) -> Verification:
+    """Load the exported files in new processes and measure AP and latency again."""
+    assert trial.deployed is not None and trial.deployed_latency is not None
+    artefact = ["--artefact", str(out), "--hardware", str(study.settings["hardware"]), "--json"]
+    data = str(study.settings["data"]["source"])
+    latency = _run_json("latency", *artefact)
+    accuracy = _run_json("accuracy", *artefact, "--data", data, "--split", "val")
+    target = study.target_latency_ms
+    return Verification(
+        ap_stored=trial.deployed.ap,
+        ap=accuracy["AP"],
+        median_ms_stored=trial.deployed_latency.median_ms,
+        median_ms=latency["median_ms"],
+        low_ms=latency["low_ms"],
+        high_ms=latency["high_ms"],
+        target_ms=target,
+        within_target=target is None or latency["low_ms"] <= target,
+    )
+
+
+def _run_json(*arguments: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "evaluators", *arguments], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise WorkFailedError(f"python -m evaluators {arguments[0]} failed: {last}")
+    return json.loads(done.stdout)
+
+
+def describe(one: Verification) -> str:
+    """One line for people."""
+    ap = "undefined" if one.ap is None else f"{one.ap:.4f}"
+    stored = "undefined" if one.ap_stored is None else f"{one.ap_stored:.4f}"
+    limit = "" if one.target_ms is None else f", limit {one.target_ms:g} ms"
+    return (
+        f"AP {ap} (stored {stored}), {one.median_ms:.2f} ms, 95 % interval {one.low_ms:.2f} to "
+        f"{one.high_ms:.2f} (stored {one.median_ms_stored:.2f}{limit})"
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main, "python -m search.export")

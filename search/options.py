@@ -1,0 +1,68 @@
+"""What a person asked for, checked once; values only."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+
+from foundation.errors import UserError
+
+DEFAULT_TIME_BUDGET_S = 720.0
+DEFAULT_TRAIN_BATCH = 16
+FIXED_TRIALS = ("official", "none")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchOptions:
+    """The command line of `python -m search.run`.
+
+    Attributes:
+        image_size: pixels; None takes the hardware's default.
+        time_budget_s: seconds of this run; None without a limit.
+        trials: trained candidates in the study, after which exploring ends; None without a limit.
+        epochs: of an exploring training; None chooses by the time budget when the study is made.
+        study: name; None derives one from data, hardware, size and target.
+        resume: refuse to start a new study.
+        only_fixed: propose nothing beyond the fixed trials, train none longer.
+    """
+
+    target_ms: float
+    hardware: str = "auto"
+    data: str = "bundled"
+    image_size: int | None = None
+    batch: int = 1
+    trials: int | None = None
+    time_budget_s: float | None = DEFAULT_TIME_BUDGET_S
+    epochs: int | None = None
+    workers: int | None = None
+    ray_address: str | None = None
+    storage: str | None = None
+    study: str | None = None
+    resume: bool = False
+    seed: int = 0
+    sampler: str = "gp"
+    space: str | None = None
+    fixed_trials: str = "official"
+    only_fixed: bool = False
+
+    def __post_init__(self) -> None:
+        if self.image_size is not None and (self.image_size % 32 or not 32 <= self.image_size <= 2048):
+            raise UserError(f"--image-size {self.image_size}: must be a multiple of 32 from 32 to 2048")
+
+    def study_name(self, data_name: str, hardware: str, image_size: int) -> str:
+        """The given name, or one that tells what the study is about."""
+        if self.study is not None:
+            return self.study
+        seed = f"-seed{self.seed}" if self.seed else ""
+        batch = f"-b{self.batch}" if self.batch != 1 else ""
+        data = re.sub(r"[^\w.-]+", "_", data_name)
+        return f"{data}-{hardware}-{image_size}px{batch}-{self.target_ms:g}ms{seed}"
+
+    def worker_count(self) -> int:
+        """One worker per two cores unless told otherwise: training uses the cores of its worker."""
+        return self.workers or max(1, (os.cpu_count() or 2) // 2)
+
+    def threads_per_worker(self) -> int:
+        """CPU threads of one worker."""
+        return max(1, (os.cpu_count() or 1) // self.worker_count())

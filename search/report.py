@@ -1,0 +1,207 @@
+"""The end of a run: tables for people, JSON for programs, plots for both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from storage.front import pareto_front
+from storage.states import TrialState
+from yolov6space.candidate import Candidate
+from yolov6space.published import published
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.table import Table
+
+    from search.driver import SearchResult
+    from storage.records import TrialRecord
+
+
+def trial_json(trial: TrialRecord, *, on_front: bool) -> dict[str, Any]:
+    """One trial as JSON values; every number with its origin and protocol."""
+    latency = trial.latency
+    estimate = next(iter(trial.estimates), None)
+    return {
+        "trial": trial.number,
+        "candidate": trial.candidate_key,
+        "name": trial.title,
+        "kind": str(trial.kind),
+        "state": str(trial.state),
+        "reason": trial.reason,
+        "feasible": trial.feasible,
+        "on_front": on_front,
+        "precision": Candidate.from_dict(trial.spec).precision.label,
+        "params": trial.params,
+        "flops": trial.flops,
+        "accuracy": {
+            str(origin): {
+                "AP": one.ap,
+                "AP50": one.ap50,
+                "epochs": one.epochs,
+                "protocol": dict(one.protocol),
+            }
+            for origin, one in trial.evaluations.items()
+        },
+        "latency": None
+        if latency is None
+        else {
+            "origin": f"measured, {latency.rung} artefact",
+            "median_ms": latency.median_ms,
+            "low_ms": latency.low_ms,
+            "high_ms": latency.high_ms,
+            "p99_ms": latency.p99_ms,
+            "workload": dict(latency.workload),
+        },
+        "latency_estimate": None
+        if estimate is None
+        else {
+            "value_ms": estimate.value,
+            "low_ms": estimate.low,
+            "high_ms": estimate.high,
+            "source": estimate.source,
+        },
+        "spec": dict(trial.spec),
+    }
+
+
+def result_json(result: SearchResult, plots: Mapping[str, Path]) -> dict[str, Any]:
+    """The whole result as JSON values."""
+    front = {trial.id for trial in pareto_front(result.trials)}
+    return {
+        "study": result.study.name,
+        "storage": result.storage_url,
+        "settings": dict(result.study.settings),
+        "interrupted": result.interrupted,
+        "counts": count_states(result.trials),
+        "trials": [trial_json(trial, on_front=trial.id in front) for trial in result.trials],
+        "plots": {name: str(path) for name, path in plots.items()},
+    }
+
+
+def count_states(trials: Iterable[TrialRecord]) -> dict[str, int]:
+    """How many trials are in each state."""
+    states = [trial.state for trial in trials]
+    return {str(state): states.count(state) for state in TrialState}
+
+
+def print_report(result: SearchResult, plots: Mapping[str, Path]) -> None:
+    """Tables and next commands on standard output."""
+    from rich.console import Console
+
+    console = Console(soft_wrap=False)
+    settings = result.study.settings
+    target = result.study.target_latency_ms
+    front = pareto_front(result.trials)
+    console.print()
+    if front:
+        console.print(_front_table(front, f"Pareto front within {target:g} ms", settings))
+    else:
+        console.print(f"No network within {target:g} ms was trained yet.")
+    rest = [
+        trial for trial in result.trials if trial.deployed_latency and trial.id not in {t.id for t in front}
+    ]
+    if rest:
+        console.print(_front_table(rest, "Also trained, not on the front", settings))
+    official = [trial for trial in result.trials if trial.kind == "fixed"]
+    if official:
+        console.print(_official_table(official))
+        console.print(
+            "[dim]published: COCO val2017, Tesla T4, FP16: other data and another device, not comparable "
+            "with the columns measured here[/dim]"
+        )
+    counts = ", ".join(f"{count} {state}" for state, count in count_states(result.trials).items() if count)
+    console.print(f"\ntrials:   {counts}", highlight=False)
+    console.print(f"data:     {settings['data']['name']}: {settings['data']['description']}", highlight=False)
+    console.print(f"database: {result.storage_url}", highlight=False, soft_wrap=True)
+    for name, path in plots.items():
+        console.print(f"{name + ':':9} {path}", highlight=False, soft_wrap=True)
+    console.print("next:", highlight=False)
+    for command in next_commands(result):
+        console.print(f"  {command}", highlight=False, soft_wrap=True)
+
+
+def next_commands(result: SearchResult) -> list[str]:
+    """What a person probably wants to do next, ready to paste."""
+    name, target = result.study.name, result.study.target_latency_ms
+    commands = []
+    if pareto_front(result.trials):
+        commands.append(f"python -m search.export --study {name} --best-under {target:g}ms --out best")
+    commands.append("make dashboard   # or: python -m dashboard")
+    commands.append(
+        f"python -m search.run --target-latency {target:g}ms --study {name} --resume   # search on"
+    )
+    return commands
+
+
+def write_plots(result: SearchResult) -> dict[str, Path]:
+    """The front as PNG and HTML in the study's folder."""
+    from charts.front import front_info, front_png, write_html
+
+    info = front_info(result.trials, result.study.target_latency_ms)
+    png, html = result.folder / "front.png", result.folder / "front.html"
+    front_png(info, png)
+    write_html(info, html)
+    return {"plot": png, "page": html}
+
+
+def _front_table(trials: Iterable[TrialRecord], title: str, settings: Mapping[str, Any]) -> Table:
+    from rich.table import Table
+
+    table = Table(
+        title=f"{title}: AP on {settings['data']['name']} val at {settings['image_size']} px through the "
+        f"{settings['backend']} engine on {settings['device']}",
+        title_justify="left",
+    )
+    table.add_column("trial", justify="right")
+    table.add_column("candidate", overflow="fold")
+    for name in ("AP", "AP50", "latency ms (95 %)", "params M", "GFLOPs"):
+        table.add_column(name, justify="right")
+    table.add_column("precision")
+    table.add_column("epochs", justify="right")
+    table.add_column("within limit")
+    for trial in trials:
+        latency, deployed = trial.deployed_latency, trial.deployed
+        assert latency is not None and deployed is not None
+        table.add_row(
+            str(trial.number),
+            trial.title,
+            _number(deployed.ap),
+            _number(deployed.ap50),
+            f"{latency.median_ms:.2f} ({latency.low_ms:.2f}–{latency.high_ms:.2f})",
+            _number((trial.params or 0) / 1e6, 2),
+            _number((trial.flops or 0) / 1e9, 2),
+            Candidate.from_dict(trial.spec).precision.label,
+            f"{deployed.epochs:.0f}",
+            "yes" if trial.feasible else "no",
+        )
+    return table
+
+
+def _official_table(trials: Iterable[TrialRecord]) -> Table:
+    from rich.table import Table
+
+    table = Table(title="Official variants: here, and as published", title_justify="left")
+    table.add_column("variant")
+    for name in ("AP here", "ms here", "what happened", "AP published", "ms published"):
+        table.add_column(name, justify="left" if name == "what happened" else "right", overflow="fold")
+    for trial in trials:
+        figures = {
+            figure.metric: figure.value
+            for figure in reversed(published(trial.title.split()[0]))
+            if figure.origin == "table 1"
+        }
+        table.add_row(
+            trial.title,
+            _number(trial.deployed.ap) if trial.deployed else "–",
+            f"{trial.latency.median_ms:.2f}" if trial.latency else "–",
+            trial.reason or str(trial.state),
+            _number(figures.get("ap"), 1),
+            _number(figures.get("latency_ms"), 1),
+        )
+    return table
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,277 @@
+"""The stages of a candidate's life on a worker: latency before training, then train, deploy and measure.
+
+Plain functions over plain values; nothing here knows Ray, SQL or Optuna. What comes back is JSON, because it
+crosses process borders and ends in a database.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from yolov6space.candidate import Candidate
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from evaluators.artefact import Artefact
+    from evaluators.data import DetectionData
+    from search.training import TrainedNetwork, TrainingProgress
+
+CALIBRATION_IMAGES = 32
+WEIGHTS_FILE = "weights.safetensors"  # of an artefact folder: the training form
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """Where and on what candidates are judged; the same for every candidate of a study.
+
+    Attributes:
+        data: source that `load_data` understands.
+        hardware: name that `resolve_hardware` understands.
+        image_size: pixels, square; of training, AP and latency alike.
+        threads: CPU threads of training (a latency measurement chooses its own and records them).
+        folder: where weights and artefacts of the study go.
+    """
+
+    data: str
+    hardware: str
+    image_size: int
+    batch: int
+    train_batch: int
+    seed: int
+    threads: int
+    folder: str
+
+    def size_of(self, candidate: Candidate) -> int:
+        """Input size of a candidate: its own where the size is searched, else the study's."""
+        return candidate.image_size or self.image_size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainJob:
+    """Train one candidate for `epochs`, starting from `init_weights` (a safetensors file) or from scratch.
+
+    Attributes:
+        epochs_before: epochs already behind `init_weights`, so that the protocol tells the whole sum.
+        deadline: `time.time()` by which it must have ended, None for no limit.
+    """
+
+    trial_id: int
+    candidate: dict[str, Any]
+    epochs: int
+    epochs_before: int = 0
+    init_weights: str | None = None
+    deadline: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form, for a worker's configuration."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> TrainJob:
+        """Inverse of `to_dict`."""
+        return cls(**data)
+
+
+@lru_cache(maxsize=2)
+def _data(source: str) -> DetectionData:
+    from evaluators.data import load_data
+
+    return load_data(source)
+
+
+def judge_latency(candidate: Candidate, bench: Bench) -> dict[str, Any]:
+    """Latency of the candidate's untrained artefact, measured on the real engine (`Measurement.to_dict`)."""
+    import tempfile
+
+    from evaluators.artefact import untrained_artefact
+    from evaluators.latency import measure, resolve_hardware
+
+    hardware = resolve_hardware(bench.hardware)
+    with tempfile.TemporaryDirectory(prefix="untrained-") as folder:
+        artefact = untrained_artefact(
+            candidate,
+            num_classes=len(_data(bench.data).class_names),
+            image_size=bench.size_of(candidate),
+            batch=bench.batch,
+            folder=Path(folder) / candidate.key,
+        )
+        return measure(artefact, hardware).to_dict()
+
+
+def seconds_per_gflop_image(bench: Bench) -> float:
+    """Training cost of this machine: seconds per image and GFLOP of a forward pass, from YOLOv6-N."""
+    from search.training import TrainingOptions, estimate_seconds_per_image
+    from yolov6space.cost import cost
+    from yolov6space.variants import get
+
+    candidate = get("YOLOv6-N")
+    classes = len(_data(bench.data).class_names)
+    size = bench.image_size
+    options = TrainingOptions(
+        epochs=1, image_size=size, batch=bench.train_batch, seed=bench.seed, threads=bench.threads
+    )
+    seconds = estimate_seconds_per_image(candidate, classes, options)
+    return seconds / (cost(candidate.model, num_classes=classes, image_size=size).flops / 1e9)
+
+
+def train_and_deploy(
+    job: TrainJob,
+    bench: Bench,
+    on_progress: Callable[[TrainingProgress], None] | None = None,
+) -> dict[str, Any]:
+    """Train, build the artefact, judge that very artefact: latency on the device, AP through its engine.
+
+    Returns:
+        `trained` and `deployed` evaluations, the deployed `measurement` and the `artefact`, as JSON values.
+
+    Raises:
+        OutOfTime: the job would not end before its deadline.
+        TrainingDiverged: the loss became non-finite.
+    """
+    from evaluators.accuracy import PAPER, TorchEngine, judge
+    from evaluators.artefact import build_artefact
+    from evaluators.latency import measure, open_engine, resolve_hardware
+    from search.training import load_detector
+
+    candidate = Candidate.from_dict(job.candidate)
+    data = _data(bench.data)
+    hardware = resolve_hardware(bench.hardware)
+    size = bench.size_of(candidate)
+    trained = _train(job, candidate, bench, data, on_progress)
+    detector = load_detector(candidate.model, len(data.class_names), trained.weights)
+    epochs = job.epochs + job.epochs_before
+    protocol = {
+        "data": data.name,
+        "data_fingerprint": data.fingerprint,
+        "split": "val",
+        "image_size": size,
+        "epochs": epochs,
+        "seed": bench.seed,
+        **PAPER.to_dict(),
+    }
+    started = time.perf_counter()
+    val = data.split("val")
+    trained_accuracy = judge(TorchEngine(detector, bench.batch), val, image_size=size)
+    artefact = build_artefact(
+        candidate,
+        detector,
+        class_names=data.class_names,
+        image_size=size,
+        batch=bench.batch,
+        folder=Path(bench.folder) / "artefacts" / f"{candidate.key}-e{epochs}",
+        calibration=calibration_images(data, size, bench.batch)
+        if candidate.precision.kind == "int8"
+        else None,
+    )
+    measurement = measure(artefact, hardware)
+    with open_engine(artefact, hardware) as engine:
+        deployed_accuracy = judge(engine, val, image_size=size)
+    return {
+        "trained": {
+            "figures": trained_accuracy.figures.to_dict(),
+            "protocol": {**protocol, "precision": "fp32", "device": "cpu", "backend": "pytorch"},
+            "seconds": trained.seconds,
+            "epochs": epochs,
+        },
+        "deployed": {
+            "figures": deployed_accuracy.figures.to_dict(),
+            "protocol": {
+                **protocol,
+                "precision": candidate.precision.label,
+                "device": hardware.device,
+                "backend": hardware.backend,
+            },
+            "seconds": time.perf_counter() - started,
+            "epochs": epochs,
+        },
+        "measurement": measurement.to_dict(),
+        "artefact": describe_artefact(artefact),
+        "weights": str(trained.weights),
+        "training_seconds": trained.seconds,
+        "images_seen": trained.images_seen,
+    }
+
+
+def _train(
+    job: TrainJob,
+    candidate: Candidate,
+    bench: Bench,
+    data: DetectionData,
+    on_progress: Callable[[TrainingProgress], None] | None,
+) -> TrainedNetwork:
+    """Train, or take the weights of an earlier candidate that differs from this one only in its precision."""
+    from search.training import TrainedNetwork, TrainingOptions, train
+
+    name = f"{candidate.training_key}-e{job.epochs_before + job.epochs}-s{bench.seed}"
+    folder = Path(bench.folder) / "weights" / name
+    record = folder / "trained.json"
+    if record.exists():
+        known = TrainedNetwork(**json.loads(record.read_text()))
+        return dataclasses.replace(known, weights=folder / Path(known.weights).name)
+    deadline = None if job.deadline is None else time.monotonic() + job.deadline - time.time()
+    options = TrainingOptions(
+        epochs=job.epochs,
+        image_size=bench.size_of(candidate),
+        batch=bench.train_batch,
+        seed=bench.seed,
+        threads=bench.threads,
+        deadline=deadline,
+    )
+    trained = train(
+        candidate,
+        data,
+        options,
+        folder=folder,
+        on_progress=on_progress,
+        device_guard=lambda: _not_while_measuring(bench),
+        init_weights=None if job.init_weights is None else Path(job.init_weights),
+    )
+    write_text_atomically(record, json.dumps({**asdict(trained), "weights": trained.weights.name}))
+    return trained
+
+
+def _not_while_measuring(bench: Bench) -> AbstractContextManager[None]:
+    """Training and measuring share a CPU: a step waits while somebody measures there."""
+    from evaluators.device_lock import working
+    from evaluators.latency import resolve_hardware
+
+    return working(resolve_hardware(bench.hardware).device)
+
+
+def calibration_images(data: DetectionData, image_size: int, batch: int) -> list[np.ndarray]:
+    """Letterboxed training images (batch x 3 x size x size, RGB 0..1), evenly spread over the split."""
+    import numpy as np
+
+    from evaluators.data import letterbox, read_image, to_network
+
+    images = data.split("train").images
+    step = max(1, len(images) // CALIBRATION_IMAGES)
+    chosen = [
+        to_network(letterbox(read_image(image.path), image_size)[0])
+        for image in images[::step][:CALIBRATION_IMAGES]
+    ]
+    chosen += chosen[: -len(chosen) % batch]  # whole batches only: the graph has a fixed batch
+    return [np.stack(chosen[start : start + batch]) for start in range(0, len(chosen), batch)]
+
+
+def describe_artefact(artefact: Artefact) -> dict[str, Any]:
+    """What the database keeps of an artefact: hash, folder, size."""
+    size = sum(file.stat().st_size for file in artefact.folder.iterdir())
+    return {"hash": artefact.hash, "path": str(artefact.folder), "size_bytes": size}
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """Write so that a kill leaves either the old file or the whole new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text)
+    temporary.replace(path)

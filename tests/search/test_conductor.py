@@ -1,0 +1,230 @@
+"""The conductor over a real SQLite file, with a world that answers at once."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from search.budget import TimePlan
+from search.conductor import Conductor, Policy
+from search.driver import fixed_trials
+from search.stages import TrainJob
+from storage import Repository, TrialRecord, TrialState
+from tests.search.fakes import CLASSES, SIZE, FakeJudge, SilentView, trained
+from yolov6space.candidate import Candidate
+from yolov6space.space import Space
+
+TARGET_MS = 8.8
+
+
+class Clock:
+    """Time that moves only when told."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Iterator[Repository]:
+    with Repository.open(f"sqlite:///{tmp_path / 'search.db'}") as opened:
+        yield opened
+
+
+def conductor(
+    repository: Repository,
+    *,
+    trials: int | None = 6,
+    fixed: int = 0,
+    budget_s: float | None = None,
+    clock: Callable[[], float] | None = None,
+    judge: FakeJudge | None = None,
+    seed: int = 0,
+) -> Conductor:
+    known = {study.name for study in repository.list_studies()}
+    study = (
+        repository.get_study("s")
+        if "s" in known
+        else repository.create_study("s", {}, target_latency_ms=TARGET_MS)
+    )
+    return Conductor(
+        repository=repository,
+        study=study,
+        space=Space.default(),
+        policy=Policy(
+            target_ms=TARGET_MS,
+            image_size=SIZE,
+            num_classes=CLASSES,
+            epochs=5,
+            train_images=100,
+            sampler="random",
+            seed=seed,
+            trials=trials,
+            fixed=tuple(islice(fixed_trials(), fixed)),
+        ),
+        plan=TimePlan(budget_s=budget_s, seconds_per_gflop_image=0.01, clock=clock or Clock()),
+        judge=judge or FakeJudge(),
+        view=SilentView(),
+    )
+
+
+def run(one: Conductor, jobs: int | None = None) -> list[TrainJob]:
+    """Answer every job at once; stop after `jobs` of them as a kill would, the last one unanswered."""
+    one.add_fixed_trials()
+    done: list[TrainJob] = []
+    while (job := one.next_job()) is not None:
+        done.append(job)
+        if jobs is not None and len(done) == jobs:
+            return done
+        one.succeeded(job, trained(job))
+    return done
+
+
+def story(repository: Repository) -> list[tuple[str, str]]:
+    return [(trial.candidate_key, str(trial.state)) for trial in repository.trials(1)]
+
+
+def test_over_the_limit_is_never_trained(repository: Repository) -> None:
+    one = conductor(repository)
+    jobs = run(one)
+    trials = repository.trials(1)
+    trained_keys = {Candidate.from_dict(job.candidate).key for job in jobs}
+    infeasible = {trial.candidate_key for trial in trials if trial.state is TrialState.INFEASIBLE}
+    assert infeasible and not infeasible & trained_keys
+    assert all(trial.reason and "limit 8.8 ms" in trial.reason for trial in trials if not trial.feasible)
+    assert sum(trial.state is TrialState.FINISHED for trial in trials) == 6
+
+
+def test_estimated_infeasible_costs_no_measurement(repository: Repository) -> None:
+    judge = FakeJudge()
+    run(conductor(repository, trials=12, judge=judge))
+    estimated = [trial for trial in repository.trials(1) if trial.estimates]
+    assert estimated
+    assert not {trial.candidate_key for trial in estimated} & set(judge.asked)
+    assert all(trial.latency is None for trial in estimated)
+
+
+def test_no_candidate_twice(repository: Repository) -> None:
+    judge = FakeJudge()
+    run(conductor(repository, trials=10, fixed=6, judge=judge))
+    assert len(judge.asked) == len(set(judge.asked))
+    keys = [key for key, _ in story(repository)]
+    assert len(keys) == len(set(keys))
+
+
+def test_fixed_trials_come_first_and_only_once(repository: Repository) -> None:
+    run(conductor(repository, trials=3, fixed=12))
+    run(conductor(repository, trials=3, fixed=12))
+    trials = repository.trials(1)
+    assert [trial.kind for trial in trials[:12]] == ["fixed"] * 12
+    assert sum(trial.kind == "fixed" for trial in trials) == 12
+    assert trials[0].title == "YOLOv6-N int8" and trials[0].state is TrialState.FINISHED
+    assert trials[5].title == "YOLOv6-L int8" and trials[5].state is TrialState.INFEASIBLE
+
+
+@pytest.mark.parametrize("killed_after", [1, 2, 4])
+def test_interrupted_equals_unbroken(tmp_path: Path, killed_after: int) -> None:
+    def search(name: str, *parts: int | None) -> list[tuple[str, str]]:
+        with Repository.open(f"sqlite:///{tmp_path / name}") as repository:
+            for jobs in parts:
+                one = conductor(repository, trials=5, fixed=2)
+                repository.recover(one.study.id, is_alive=lambda _: False)
+                run(one, jobs)
+            return story(repository)
+
+    unbroken = search("unbroken.db", None)
+    assert search(f"killed{killed_after}.db", killed_after, None) == unbroken
+
+
+def test_finalists_train_longer_from_their_own_weights(repository: Repository) -> None:
+    jobs = run(conductor(repository, trials=5))
+    longer = [job for job in jobs if job.epochs_before]
+    assert 1 <= len(longer) <= 3
+    assert all(job.epochs == 20 and job.init_weights.endswith("weights.safetensors") for job in longer)
+    best = max(repository.trials(1), key=_ap)
+    assert best.deployed is not None and best.deployed.epochs == 25
+    assert best.deployed_latency is not None
+    assert best.deployed_latency.artefact_hash == best.deployed.artefact_hash
+
+
+def test_longer_training_that_is_worse_does_not_count(repository: Repository) -> None:
+    one = conductor(repository, trials=2)
+    while (job := one.next_job()) is not None:
+        one.succeeded(job, trained(job, better=job.epochs_before == 0))
+    for trial in repository.trials(1):
+        assert trial.deployed is None or trial.deployed.epochs == 5
+    assert any("kept" in event.message for event in repository.events(1))
+
+
+def test_judgement_that_fails_fails_its_trial_only(repository: Repository) -> None:
+    first = next(iter(fixed_trials()))[1]
+    one = conductor(repository, trials=3, fixed=1, judge=FakeJudge(frozenset({first.key})))
+    run(one)
+    trials = repository.trials(1)
+    assert trials[0].state is TrialState.FAILED and trials[0].reason == "the compiler crashed"
+    assert sum(trial.state is TrialState.FINISHED for trial in trials) == 3
+
+
+def test_failed_and_out_of_time_jobs(repository: Repository) -> None:
+    one = conductor(repository, trials=4)
+    first, second = one.next_job(), None
+    assert first is not None
+    one.failed(first, "loss is not finite")
+    second = one.next_job()
+    assert second is not None
+    one.failed(second, "would end after the deadline", out_of_time=True)
+    states = {trial.id: trial for trial in repository.trials(1)}
+    assert states[first.trial_id].state is TrialState.FAILED
+    assert states[first.trial_id].reason == "loss is not finite"
+    assert states[second.trial_id].state is TrialState.WAITING
+    again = conductor(repository, trials=4).next_job()
+    assert again is not None and again.trial_id == second.trial_id
+
+
+def test_training_longer_than_the_time_left_waits(repository: Repository) -> None:
+    one = conductor(repository, trials=None, fixed=1, budget_s=30.0)
+    one.add_fixed_trials()
+    assert one.next_job() is None and one.done
+    trial = repository.trials(1)[0]
+    assert trial.state is TrialState.WAITING and trial.untrained_latency is not None
+
+
+def test_time_budget_ends_the_search(repository: Repository) -> None:
+    clock = Clock()
+    one = conductor(repository, trials=None, budget_s=600.0, clock=clock)
+    while (job := one.next_job()) is not None:
+        result = trained(job)
+        clock.now += result["training_seconds"] + 2.0
+        one.succeeded(job, result)
+    assert one.done and 0.5 * 600 < clock.now <= 600 * 1.02
+
+
+def test_release_running_puts_back_to_waiting(repository: Repository) -> None:
+    one = conductor(repository)
+    job = one.next_job()
+    assert job is not None
+    one.release_running()
+    assert repository.trial(job.trial_id).state is TrialState.WAITING
+
+
+def test_exhausted_space_ends(repository: Repository) -> None:
+    space = Space.default()
+    width = next(dimension for dimension in space.dimensions if dimension.name == "width")
+    only = {dimension.name: dimension.choices[0] for dimension in space.dimensions}
+    narrow = Space.from_dict(
+        {
+            "name": "narrow",
+            "dimensions": {**{k: [v] for k, v in only.items()}, "width": list(width.choices[:2])},
+        }
+    )
+    one = replace(conductor(repository, trials=None), space=narrow)
+    run(one)
+    assert one.done and len(repository.trials(1)) == 2
+
+
+def _ap(trial: TrialRecord) -> float:
+    return trial.deployed.ap or 0.0 if trial.deployed else 0.0

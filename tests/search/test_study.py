@@ -1,0 +1,69 @@
+"""Questions: valid, new, reproducible from what is known alone, and better than chance where a model helps."""
+
+import random
+
+import pytest
+
+from search.sampler import SAMPLERS, distributions, to_params, to_values
+from search.study import Known, propose
+from tests.search.fakes import ap, latency_ms
+from yolov6space.candidate import Candidate
+from yolov6space.space import Space
+
+TARGET_MS = 8.8
+
+
+def ask(known: list[Known], taken: set[str], sampler: str, seed: int = 0) -> Candidate:
+    found = propose(Space.default(), known, taken, target_ms=TARGET_MS, sampler=sampler, seed=seed)
+    assert found is not None
+    return found
+
+
+def answer(candidate: Candidate) -> Known:
+    latency = latency_ms(candidate)
+    return Known(candidate, latency, ap(candidate, 10) if latency <= TARGET_MS else None)
+
+
+@pytest.mark.parametrize("sampler", sorted(SAMPLERS))
+def test_new_valid_and_deterministic(sampler: str) -> None:
+    known: list[Known] = []
+    taken: set[str] = set()
+    for _ in range(14):
+        candidate = ask(known, taken, sampler)
+        assert candidate.key not in taken
+        assert candidate in Space.default()
+        assert ask(list(known), set(taken), sampler) == candidate  # from what is known alone
+        known.append(answer(candidate))
+        taken.add(candidate.key)
+
+
+def test_seeds_differ() -> None:
+    assert ask([], set(), "random", seed=0) != ask([], set(), "random", seed=1)
+
+
+def test_gp_learns_the_limit() -> None:
+    rng = random.Random(3)
+    known = [answer(Space.default().sample(rng)) for _ in range(25)]
+    taken = {one.candidate.key for one in known}
+    chance = sum(one.latency_ms <= TARGET_MS for one in known) / len(known)
+    asked = [ask(known, taken, "gp", seed) for seed in range(5)]
+    assert sum(latency_ms(one) <= TARGET_MS for one in asked) / 5 > chance
+
+
+def test_candidates_outside_the_space_are_not_modelled() -> None:
+    narrow = Space.default().to_dict()
+    narrow["dimensions"]["activation"] = ["silu"]
+    outside = answer(Space.default().sample(random.Random(0)))
+    assert outside.candidate.model.activation != "silu"
+    found = propose(Space.from_dict(narrow), [outside], set(), target_ms=TARGET_MS, sampler="gp", seed=0)
+    assert found is not None and found.model.activation == "silu"
+
+
+def test_parameters_round_trip() -> None:
+    space = Space.default()
+    rng = random.Random(1)
+    for _ in range(50):
+        candidate = space.sample(rng)
+        params = to_params(space, space.encode(candidate))
+        assert set(params) == set(distributions(space))
+        assert space.decode(to_values(space, params)) == candidate
