@@ -130,7 +130,8 @@ def show_study(name: str) -> None:
         show_details(snapshot, selected)
 
 
-st.set_page_config(page_title="YOLOv6 search", page_icon=":material/scatter_plot:", layout="wide")
+# no page_icon by name: the browser would fetch it from a public server
+st.set_page_config(page_title="YOLOv6 search", layout="wide")
 st.html(STYLE)
 st.title("YOLOv6 search")
 studies = load_studies(URL)

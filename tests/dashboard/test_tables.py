@@ -1,0 +1,60 @@
+"""Tables: every number beside where it is from."""
+
+import pytest
+
+from dashboard.load import Problem, load_events, load_studies, load_study
+from dashboard.tables import COLUMNS, event_table, evidence_table, trial_table
+
+
+@pytest.fixture(scope="module")
+def snapshot(demo_url):
+    return load_study(demo_url, "demo")
+
+
+def test_rows_say_what_kind_of_evidence_they_show(snapshot):
+    table = trial_table(snapshot.trials)
+    assert tuple(table.columns) == COLUMNS
+    assert set(table["latency from"]) == {"deployed", "untrained", "estimated", ""}
+    for trial, (_, row) in zip(snapshot.trials, table.iterrows(), strict=True):
+        if trial.deployed is not None:
+            assert (row["AP"], row["AP from"]) == (trial.deployed.ap, "deployed")
+            assert (row["latency_ms"], row["latency from"]) == (trial.deployed_latency.median_ms, "deployed")
+            assert row["within limit"] == ("yes" if row["latency_ms"] <= 8.8 else "no")
+        elif trial.state == "infeasible":
+            assert row["within limit"] == "no" and row["AP from"] == ""
+        else:
+            assert row["within limit"] == "–"
+
+
+def test_evidence_lists_every_rung(snapshot):
+    finished = next(t for t in snapshot.trials if t.deployed is not None)
+    assert list(evidence_table(finished)["evidence"]) == [
+        "AP, trained",
+        "AP, deployed",
+        "latency, deployed",
+        "latency, untrained",
+    ]
+    estimated = next(t for t in snapshot.trials if t.estimates)
+    assert list(evidence_table(estimated)["evidence"]) == ["latency ms, estimated"]
+
+
+def test_events_of_a_trial(demo_url, snapshot):
+    table = event_table(load_events(demo_url, snapshot.study, snapshot.trials[0]))
+    assert list(table["event"]) == ["added", "claimed", "finished"]
+
+
+def test_empty_tables_keep_their_columns():
+    assert tuple(trial_table([]).columns) == COLUMNS
+    assert list(event_table([]).columns) == ["at", "event", "message"]
+
+
+def test_problems_are_values(tmp_path, demo_url):
+    assert isinstance(load_studies(f"sqlite:///{tmp_path}/none.db"), Problem)
+    problem = load_study(demo_url, "nope")
+    assert isinstance(problem, Problem) and "it has demo, older" in problem.message
+
+
+def test_live_while_something_runs(snapshot, demo_url):
+    assert snapshot.live
+    assert snapshot.trial(3).number == 3
+    assert snapshot.trial(None) is None
