@@ -68,6 +68,7 @@ def show_trials(snapshot: Snapshot) -> int | None:
         on_select="rerun",
         selection_mode="single-row",
         key="trials",
+        placeholder="–",
         column_config={
             "trial": number("#", width="small"),
             "candidate": st.column_config.TextColumn(pinned=True),

@@ -71,6 +71,7 @@ def seed_demo(
     for number in range(trials):
         fixed = {0: ("YOLOv6-N", 8.1), 1: ("YOLOv6-T", 12.6), 2: ("YOLOv6-S", 19.8)}.get(number)
         width = rng.choice([0.125, 0.1875, 0.25, 0.375])
+        width = {0: 0.25, 1: 0.375, 2: 0.5}.get(number, width)
         kind = rng.choice(["fp32", "int8"])
         kind = "fp32" if fixed else kind
         speed = 1.2 + 34 * width * (0.45 if kind == "int8" else 1.0) * rng.uniform(0.7, 1.5)
