@@ -81,17 +81,17 @@ class ConvBlock(nn.Module):
         return FoldedConv(conv, self.act_name)
 
 
+def norm_affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """What `norm` does in eval mode: scale and offset per channel, float64."""
+    assert norm.running_var is not None and norm.running_mean is not None
+    scale = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
+    return scale, norm.bias.double() - norm.running_mean.double() * scale
+
+
 def merge_norm(kernel: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Kernel and bias (float64) of a bias-free convolution followed by `norm` in eval mode."""
-    assert norm.running_mean is not None
-    scale = norm_scale(norm)
-    return kernel.double() * scale[:, None, None, None], norm.bias - norm.running_mean.double() * scale
-
-
-def norm_scale(norm: nn.BatchNorm2d) -> Tensor:
-    """Factor per channel (float64) that `norm` applies in eval mode."""
-    assert norm.running_var is not None
-    return norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
+    """Kernel and bias (new, float64) of a bias-free convolution followed by `norm` in eval mode."""
+    scale, offset = norm_affine(norm)
+    return kernel.double() * scale[:, None, None, None], offset
 
 
 def centred(kernel: Tensor) -> Tensor:
@@ -99,10 +99,9 @@ def centred(kernel: Tensor) -> Tensor:
     return nn.functional.pad(kernel, [1, 1, 1, 1])
 
 
-def identity_kernel(like: Tensor) -> Tensor:
-    """The 3x3 kernel C,C,3,3 that copies its input; device of `like`, float64."""
-    channels = like.shape[0]
-    return centred(torch.eye(channels, dtype=torch.float64, device=like.device)[:, :, None, None])
+def add_identity(kernel: Tensor, scale: Tensor | float) -> None:
+    """Add in place to a 3x3 kernel C,C,3,3 one that copies its input times `scale` (one, or per channel)."""
+    kernel[:, :, 1, 1].diagonal().add_(scale)
 
 
 class ConvNorm(ConvBlock):
@@ -153,11 +152,13 @@ class RepVGGConv(ConvBlock):
 
     def equivalent(self) -> tuple[Tensor, Tensor]:
         kernel, bias = merge_norm(self.conv3x3.weight, self.bn3x3)
-        kernel1x1, bias1x1 = merge_norm(centred(self.conv1x1.weight), self.bn1x1)
-        kernel, bias = kernel + kernel1x1, bias + bias1x1
+        kernel1x1, bias1x1 = merge_norm(self.conv1x1.weight, self.bn1x1)
+        kernel[:, :, 1:2, 1:2] += kernel1x1
+        bias = bias + bias1x1
         if self.bn_identity is not None:
-            kernel_identity, bias_identity = merge_norm(identity_kernel(kernel), self.bn_identity)
-            kernel, bias = kernel + kernel_identity, bias + bias_identity
+            scale, bias_identity = norm_affine(self.bn_identity)
+            add_identity(kernel, scale)
+            bias = bias + bias_identity
         return kernel, bias
 
 
@@ -182,11 +183,11 @@ class QARepVGGConv(ConvBlock):
 
     def equivalent(self) -> tuple[Tensor, Tensor]:
         kernel, bias = merge_norm(self.conv3x3.weight, self.bn3x3)
-        kernel = kernel + centred(self.conv1x1.weight).double()
+        kernel[:, :, 1:2, 1:2] += self.conv1x1.weight
         if self.has_identity:
-            kernel = kernel + identity_kernel(kernel)
-        merged, offset = merge_norm(kernel, self.bn)
-        return merged, offset + bias * norm_scale(self.bn)
+            add_identity(kernel, 1.0)
+        scale, offset = norm_affine(self.bn)
+        return kernel * scale[:, None, None, None], offset + bias * scale
 
 
 class LinearAddConv(ConvBlock):
@@ -212,12 +213,10 @@ class LinearAddConv(ConvBlock):
 
     def kernel_sum(self) -> Tensor:
         """The one kernel O,I,3,3 that the scaled branches amount to; differentiable."""
-        kernel = self.conv3x3.weight * self.scale3x3[:, None, None, None]
-        kernel = kernel + centred(self.conv1x1.weight * self.scale1x1[:, None, None, None])
+        centre = self.conv1x1.weight * self.scale1x1[:, None, None, None]
         if self.scale_identity is not None:
-            diagonal = torch.diag(self.scale_identity)[:, :, None, None]
-            kernel = kernel + centred(diagonal)
-        return kernel
+            centre = centre + torch.diag(self.scale_identity)[:, :, None, None]
+        return self.conv3x3.weight * self.scale3x3[:, None, None, None] + centred(centre)
 
     def equivalent(self) -> tuple[Tensor, Tensor]:
         return merge_norm(self.kernel_sum(), self.bn)

@@ -2,8 +2,6 @@
 
 import copy
 
-from torch import nn
-
 from yolov6space.networks.blocks import ConvBlock
 from yolov6space.networks.detector import Detector
 
@@ -13,14 +11,6 @@ def fuse(detector: Detector) -> Detector:
 
     The result has the same module names whatever the convolution kind. Fusing a fused detector copies it.
     """
-    folded = copy.deepcopy(detector).eval()
-    _fold_children(folded)
-    return folded.requires_grad_(False)
-
-
-def _fold_children(module: nn.Module) -> None:
-    for name, child in module.named_children():
-        if isinstance(child, ConvBlock):
-            setattr(module, name, child.fold())
-        else:
-            _fold_children(child)
+    # deepcopy takes what it finds in its memo for the copy of that object: here, the folded block.
+    blocks = {id(module): module.fold() for module in detector.modules() if isinstance(module, ConvBlock)}
+    return copy.deepcopy(detector, blocks).eval().requires_grad_(False)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from yolov6space.candidate import ModelSpec
-from yolov6space.networks.blocks import LinearAddConv, RepOptConv, centred, convolution, identity_kernel
+from yolov6space.networks.blocks import LinearAddConv, RepOptConv, add_identity, centred, convolution
 from yolov6space.networks.detector import Detector
 
 
@@ -81,7 +81,7 @@ def apply_scales(target: Detector, scales: Mapping[str, Scales]) -> dict[str, Te
         pointwise = convolution(block.inputs, block.outputs, 1).to(kernel).weight
         start = _column(own.conv3x3) * kernel + centred(_column(own.conv1x1) * pointwise)
         if own.identity is not None:
-            start = start + _column(own.identity) * identity_kernel(kernel)
+            add_identity(start, own.identity)
         kernel.copy_(start)
         multipliers[f"{name}.conv.weight"] = gradient_multipliers(own, kernel)
     return multipliers
@@ -96,7 +96,7 @@ def gradient_multipliers(scales: Scales, kernel: Tensor) -> Tensor:
     factors = _column(scales.conv3x3**2).to(kernel).expand_as(kernel).clone()
     factors[:, :, 1, 1] += (scales.conv1x1**2).to(kernel)[:, None]
     if scales.identity is not None:
-        factors += identity_kernel(kernel).to(kernel)
+        add_identity(factors, 1.0)
     return factors
 
 

@@ -34,13 +34,13 @@ def tiny_model(
 
 
 def randomise_norms(module: nn.Module, seed: int = 0) -> None:
-    """Give every BatchNorm of `module` random statistics, weights and offsets (in place)."""
+    """Give every BatchNorm of `module` random statistics, weights and offsets of ordinary size (in place)."""
     generator = torch.Generator().manual_seed(seed)
     for norm in module.modules():
         if isinstance(norm, nn.BatchNorm2d):
             shape = norm.running_var.shape
-            norm.running_var.mul_(0.5 + torch.rand(shape, generator=generator))
-            norm.running_mean.add_(0.2 * torch.randn(shape, generator=generator))
+            norm.running_var.copy_(0.5 + torch.rand(shape, generator=generator))
+            norm.running_mean.copy_(0.2 * torch.randn(shape, generator=generator))
             norm.weight.data.copy_(0.5 + torch.rand(shape, generator=generator))
             norm.bias.data.copy_(0.3 * torch.randn(shape, generator=generator))
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from tests.yolov6space.networks.making import randomise_norms, relative_difference, tiny_model
+from yolov6space import cost
 from yolov6space.candidate import CONV_KINDS
 from yolov6space.networks import DeployGraph, build, export_onnx, fuse, realistic_statistics
 from yolov6space.networks.initialise import noise_images
@@ -19,11 +20,21 @@ SIZE = 64
 
 
 def live_network(model, classes=3, seed=0):
-    """Statistics of a working network, then disturbed, so that no fold is trivial."""
+    """Random statistics everywhere, and predictors that are not zero."""
     torch.manual_seed(seed)
     detector = realistic_statistics(build(model, classes), seed)
     randomise_norms(detector, seed)
     return detector.eval()
+
+
+def small_candidates(count):
+    """Random candidates of the whole space, without those that take seconds each."""
+    rng = random.Random(0)
+    while count:
+        model = Space.paper().sample(rng).model
+        if cost.cost(model).params < 8e6:
+            yield model
+            count -= 1
 
 
 def some_images(batch=1):
@@ -35,10 +46,11 @@ def onnx_outputs(path, images):
     return session.run(["boxes", "scores"], {"images": images.numpy()})
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_random_candidates_fold_and_export(tmp_path, seed):
-    model = Space.paper().sample(random.Random(seed)).model
-    detector = live_network(model, seed=seed)
+@pytest.mark.parametrize(
+    "model", list(small_candidates(12)), ids=lambda model: f"{model.conv}-{model.activation}"
+)
+def test_random_candidates_fold_and_export(tmp_path, model):
+    detector = live_network(model)
     folded, images = fuse(detector), some_images()
     with torch.no_grad():
         trained, deployed = detector(images), folded(images)
@@ -49,6 +61,16 @@ def test_random_candidates_fold_and_export(tmp_path, seed):
     found_boxes, found_scores = onnx_outputs(tmp_path / "model.onnx", images)
     assert relative_difference(torch.from_numpy(found_boxes), boxes) < 1e-4
     assert np.abs(found_scores - scores.numpy()).max() < 1e-4
+
+
+@pytest.mark.parametrize("conv", CONV_KINDS)
+def test_folding_is_exact_in_float64_where_rounding_cannot_hide_an_error(conv):
+    detector = live_network(tiny_model("csp_rep", conv, reg_max=16)).double()
+    images = some_images().double()
+    with torch.no_grad():
+        trained, deployed = detector(images), fuse(detector)(images)
+    assert relative_difference(deployed.class_logits, trained.class_logits) < 1e-12
+    assert relative_difference(deployed.distances, trained.distances) < 1e-12
 
 
 @pytest.mark.parametrize("block", ["rep", "csp_rep"])

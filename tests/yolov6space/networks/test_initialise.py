@@ -15,6 +15,20 @@ def network(seed=0, **choices):
     return build(tiny_model(**choices), 3)
 
 
+def sizes_of_normed_signals(detector, images):
+    sizes = []
+    handles = [
+        module.register_forward_hook(lambda module, _, output: sizes.append(float(output.abs().max())))
+        for module in detector.modules()
+        if isinstance(module, nn.BatchNorm2d)
+    ]
+    with torch.no_grad():
+        output = detector(images)
+    for handle in handles:
+        handle.remove()
+    return sizes, output
+
+
 def test_signals_keep_an_ordinary_size_through_a_deep_network():
     torch.manual_seed(0)
     detector = realistic_statistics(build(get("N").model, 80)).eval()
@@ -24,16 +38,7 @@ def test_signals_keep_an_ordinary_size_through_a_deep_network():
         "black": torch.zeros(1, 3, 160, 160),
     }
     for name, images in pictures.items():
-        sizes = []
-        handles = [
-            module.register_forward_hook(lambda module, _, output: sizes.append(float(output.abs().max())))
-            for module in detector.modules()
-            if isinstance(module, nn.BatchNorm2d)
-        ]
-        with torch.no_grad():
-            output = detector(images)
-        for handle in handles:
-            handle.remove()
+        sizes, output = sizes_of_normed_signals(detector, images)
         assert len(sizes) > 50
         assert min(sizes) > 1e-2, name
         assert max(sizes) < 300, name
@@ -72,7 +77,7 @@ def test_learned_predictors_are_kept():
 
 
 def test_a_folded_network_is_refused():
-    with pytest.raises(ValueError, match="already folded|is folded"):
+    with pytest.raises(ValueError, match="is folded"):
         realistic_statistics(fuse(network()))
 
 
