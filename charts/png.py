@@ -79,8 +79,8 @@ def _draw_front(axes: Axes, info: FrontInfo, title: str) -> None:
     if info.log_latency:
         _log_axis(axes)
     else:
-        axes.set_xlim(left=0)
-        axes.margins(x=0.12)
+        ends = [point.high_ms for point in info.measured] + [info.target_ms or 0.0]
+        axes.set_xlim(0, 1.12 * max(ends) or 1.0)
     if info.target_ms is not None:
         axes.axvspan(axes.get_xlim()[0], info.target_ms, color=ACCENT, alpha=0.06, linewidth=0, zorder=0)
         axes.axvline(info.target_ms, color=INK, linewidth=1, linestyle="--", zorder=1)

@@ -137,6 +137,7 @@ def test_png_is_a_picture_of_the_right_size(trials, published, tmp_path):
     assert (width, height) == (1725 if published else 1230, 780)
 
 
+@pytest.mark.filterwarnings("error")
 def test_nothing_deployed_is_said_and_not_an_error(tmp_path):
     for target in (None, 8.8):
         empty = front_info([], target_ms=target)

@@ -25,9 +25,9 @@ CREATE TABLE candidates (
 	CONSTRAINT ck_candidates_flops_not_negative CHECK (flops >= 0), 
 	CONSTRAINT ck_candidates_params_not_negative CHECK (params >= 0)
 );
-INSERT INTO "candidates" VALUES('000100000000','{"model": {"width": 0.1875}, "recipe": {"box_loss": "siou"}, "precision": {"kind": "fp32"}}','w0.1875 d3 csp fp32',2418750,1575000000);
+INSERT INTO "candidates" VALUES('000100000000','{"model": {"width": 0.25}, "recipe": {"box_loss": "siou"}, "precision": {"kind": "fp32"}}','w0.25 d3 csp fp32',4300000,2800000000);
 INSERT INTO "candidates" VALUES('000100000001','{"model": {"width": 0.375}, "recipe": {"box_loss": "siou"}, "precision": {"kind": "fp32"}}','w0.375 d2 csp fp32',9675000,6300000000);
-INSERT INTO "candidates" VALUES('000100000002','{"model": {"width": 0.125}, "recipe": {"box_loss": "siou"}, "precision": {"kind": "fp32"}}','w0.125 d2 rep fp32',1075000,700000000);
+INSERT INTO "candidates" VALUES('000100000002','{"model": {"width": 0.5}, "recipe": {"box_loss": "siou"}, "precision": {"kind": "fp32"}}','w0.5 d2 rep fp32',17200000,11200000000);
 INSERT INTO "candidates" VALUES('000100000003','{"model": {"width": 0.1875}, "recipe": {"box_loss": "siou"}, "precision": {"kind": "int8", "scheme": "ptq", "float_layers": 0}}','w0.1875 d2 rep int8',2418750,1575000000);
 INSERT INTO "candidates" VALUES('000100000004','{"model": {"width": 0.25}, "recipe": {"box_loss": "siou"}, "precision": {"kind": "int8", "scheme": "ptq", "float_layers": 0}}','w0.25 d2 rep int8',4300000,2800000000);
 INSERT INTO "candidates" VALUES('000100000005','{"model": {"width": 0.25}, "recipe": {"box_loss": "siou"}, "precision": {"kind": "fp32"}}','w0.25 d1 rep fp32',4300000,2800000000);
