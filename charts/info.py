@@ -62,8 +62,26 @@ class FrontInfo(NamedTuple):
 
     def rightmost(self) -> frozenset[FrontPoint]:
         """Points so far to the right that a label has to stand on their left."""
-        end = max((p.latency_ms for p in self.measured), default=0.0)
-        return frozenset(p for p in self.measured if p.latency_ms > 0.85 * end)
+        return frozenset(p for p in self.measured if p.latency_ms > 0.85 * self.slowest_ms)
+
+    @property
+    def slowest_ms(self) -> float:
+        """The largest latency to be shown, the limit included; 0 if there is nothing."""
+        return max([p.high_ms for p in self.measured] + [self.target_ms or 0.0])
+
+    @property
+    def ap_range(self) -> tuple[float, float] | None:
+        """Ends of the AP axis, with room above the front for the label of the limit."""
+        if not self.measured:
+            return None
+        low, high = min(p.ap for p in self.measured), max(p.ap for p in self.measured)
+        span = max(high - low, 0.02)
+        return low - 0.08 * span, high + 0.16 * span
+
+    @property
+    def limit_is_right(self) -> bool:
+        """Whether the limit is so far to the right that its label has to stand on its left."""
+        return self.target_ms is not None and self.target_ms > 0.6 * self.slowest_ms
 
 
 def front_info(

@@ -50,7 +50,8 @@ def front_figure(info: FrontInfo, *, title: str | None = None) -> Figure:
         _draw_limit(figure, info)
     _layout(figure, title, x_title="latency, ms (median; bar: 95 % interval)", y_title="AP (COCO, 0.50:0.95)")
     figure.update_xaxes(type="log" if info.log_latency else "linear")
-    figure.update_xaxes(range=_x_range(info), dtick="D1" if info.log_latency else None)
+    figure.update_xaxes(range=_x_range(info), dtick="D2" if info.log_latency else None)
+    figure.update_yaxes(range=info.ap_range)
     if not info.measured:
         figure.add_annotation(
             text="nothing has been deployed yet", showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper",
@@ -115,7 +116,7 @@ def _staircase(info: FrontInfo) -> list[tuple[float, float]]:
         if steps:
             steps.append((point.latency_ms, steps[-1][1]))
         steps.append((point.latency_ms, point.ap))
-    end = info.target_ms or max(point.latency_ms for point in info.measured)
+    end = info.target_ms or info.slowest_ms
     return [*steps, (end, steps[-1][1])]
 
 
@@ -172,10 +173,10 @@ def _draw_limit(figure: Figure, info: FrontInfo) -> None:
         yref="paper",
         text=f"limit {info.target_ms:g} ms" + _too_slow(info),
         showarrow=False,
-        align="left",
-        xanchor="left",
+        align="right" if info.limit_is_right else "left",
+        xanchor="right" if info.limit_is_right else "left",
         yanchor="top",
-        xshift=6,
+        xshift=-6 if info.limit_is_right else 6,
         font={"color": INK, "size": 12},
     )
 
@@ -199,12 +200,11 @@ def _x_floor(info: FrontInfo) -> float:
 
 
 def _x_range(info: FrontInfo) -> list[float] | None:
-    ends = [point.high_ms for point in info.measured] + ([info.target_ms] if info.target_ms else [])
-    if not ends:
+    if not info.slowest_ms:
         return None
     if info.log_latency:
-        return [_axis_value(info, _x_floor(info)), _axis_value(info, max(ends) * 1.4)]
-    return [0.0, max(ends) * 1.12]
+        return [_axis_value(info, _x_floor(info)), _axis_value(info, info.slowest_ms * 1.4)]
+    return [0.0, info.slowest_ms * 1.12]
 
 
 def _layout(figure: Figure, title: str | None, *, x_title: str, y_title: str) -> None:

@@ -37,8 +37,7 @@ def _draw_front(axes: Axes, info: FrontInfo, title: str) -> None:
 
     if info.front:
         axes.step(
-            [point.latency_ms for point in info.front]
-            + [info.target_ms or max(point.latency_ms for point in info.measured)],
+            [point.latency_ms for point in info.front] + [info.target_ms or info.slowest_ms],
             [point.ap for point in info.front] + [info.front[-1].ap],
             where="post",
             color=ACCENT,
@@ -78,15 +77,19 @@ def _draw_front(axes: Axes, info: FrontInfo, title: str) -> None:
                 label.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
     if info.log_latency:
         _log_axis(axes)
+        axes.set_xlim(min(point.low_ms for point in info.measured) / 2, 1.4 * info.slowest_ms)
     else:
-        ends = [point.high_ms for point in info.measured] + [info.target_ms or 0.0]
-        axes.set_xlim(0, 1.12 * max(ends) or 1.0)
+        axes.set_xlim(0, 1.12 * info.slowest_ms or 1.0)
+    if info.ap_range is not None:
+        axes.set_ylim(info.ap_range)
     if info.target_ms is not None:
         axes.axvspan(axes.get_xlim()[0], info.target_ms, color=ACCENT, alpha=0.06, linewidth=0, zorder=0)
         axes.axvline(info.target_ms, color=INK, linewidth=1, linestyle="--", zorder=1)
+        right = info.limit_is_right
         axes.annotate(
             _limit_label(info), (info.target_ms, 1), xycoords=("data", "axes fraction"),
-            xytext=(5, -5), textcoords="offset points", va="top", fontsize=_TEXT_POINTS, color=INK,
+            xytext=(-5 if right else 5, -5), textcoords="offset points",
+            ha="right" if right else "left", va="top", fontsize=_TEXT_POINTS, color=INK,
         )  # fmt: skip
     if info.measured:
         axes.legend(frameon=False, fontsize=_TEXT_POINTS, loc="lower right")
