@@ -1,5 +1,6 @@
 """`python -m evaluators accuracy`: the twelve COCO figures of a results file, or of an artefact on data."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -91,13 +92,11 @@ def _of_artefact(folder: Path, source: str, split: str, hardware: str, limit: in
     for line in data.warnings:
         progress(f"warning: {line}")
     part = data.split(split).with_classes(data.class_names, artefact.meta.class_names)
-    progress(f"{device.name}: {device.reason}")
+    progress(device.reason)
     progress(f"data: {data.name} ({data.description})")
     total = len(part) if limit is None else min(limit, len(part))
-    with (
-        open_engine(artefact, device) as engine,
-        click.progressbar(length=total, label="images", file=click.get_text_stream("stderr")) as bar,
-    ):
+    images: Any = click.progressbar(length=total, label="images", file=sys.stderr)
+    with open_engine(artefact, device) as engine, images as bar:
         accuracy = judge(
             engine,
             part,

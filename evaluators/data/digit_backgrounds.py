@@ -56,18 +56,22 @@ def _ruled_lines(scene: Scene, rng: np.random.Generator) -> None:
 
 
 def _stroke(scene: Scene, rng: np.random.Generator) -> None:
-    """A pen stroke of the width a digit's may have: a smooth open curve."""
+    """A bent pen stroke, thinner than a digit's. It runs one way: a loop could be taken for a digit."""
     import cv2
 
     size = np.exp(rng.uniform(np.log(15), np.log(120)))
+    angle = rng.uniform(0, 2 * np.pi)
+    along = np.array([np.cos(angle), np.sin(angle)])
+    across = np.array([-along[1], along[0]])
+    bend = rng.normal(0, size / 2, (4, 1))
     start = rng.uniform(0, scene.shape[0], 2)
-    control = start + rng.normal(0, size / 2, (4, 2))
+    control = start + size * np.linspace(0, 1, 4)[:, None] * along + bend * across
     steps = np.linspace(0, 1, 24)[:, None]
     weights = np.concatenate(
         [(1 - steps) ** 3, 3 * steps * (1 - steps) ** 2, 3 * steps**2 * (1 - steps), steps**3], axis=1
     )
     points = (weights @ control).round().astype(np.int32)
-    width = max(1, round(size * rng.uniform(0.05, 0.12)))
+    width = max(1, round(size * rng.uniform(0.03, 0.08)))
     cv2.polylines(scene, [points], False, random_colour(rng).tolist(), width, cv2.LINE_AA)
 
 
