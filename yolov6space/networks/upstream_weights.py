@@ -66,7 +66,7 @@ def translate(found: UpstreamModel) -> Imported:
     """The detector that the tensors of an upstream model describe. Raises UserError."""
     variant, candidate, folded = _recognise(found)
     classes = found.tensors.get("detect.cls_preds.0.weight")
-    if classes is None or classes.ndim != 4:
+    if classes is None or classes.ndim != 4 or not len(classes):
         raise UserError("it has no class predictor (detect.cls_preds): a backbone alone, or another family")
     detector = build(candidate.model, len(classes)).eval()
     translation = _Translation(found)
@@ -91,7 +91,7 @@ def _recognise(found: UpstreamModel) -> tuple[str, Candidate, bool]:
         f"{_STEM}.{BARE}.weight": ("repopt", f"{_STEM}.bn.weight" not in found.tensors),
     }
     stem = next((name for name in kinds if name in found.tensors), None)
-    if stem is None:
+    if stem is None or found.tensors[stem].ndim != 4:
         raise UserError(
             f"it has no {_STEM} of YOLOv6 0.2; its tensors begin with {', '.join(sorted(found.tensors)[:3])}"
         )
@@ -160,11 +160,14 @@ class _Translation:
         norms = [part for part, module in layer.named_modules() if isinstance(module, nn.BatchNorm2d)]
         for part in norms:
             self._same_epsilon(f"{name}.{part}", upstream_tensor(theirs, f"{part}.", wrapped).rstrip("."))
-        bias = f"{upstream_tensor(theirs, 'conv.bias', wrapped)}"
-        mean = self.state.get(f"{name}.bn.running_mean")
-        if norms == ["bn"] and bias in self.left and mean is not None:
-            # A bias in front of BatchNorm only shifts its mean; ours have none there.
-            self.state[f"{name}.bn.running_mean"] = mean - self.found.tensors[bias].float()
+        if norms == ["bn"]:
+            self._shift_mean(f"{name}.bn.running_mean", upstream_tensor(theirs, "conv.bias", wrapped))
+
+    def _shift_mean(self, mean: str, bias: str) -> None:
+        """A bias in front of BatchNorm only shifts its mean; our convolutions have none there."""
+        shift, own = self.found.tensors.get(bias), self.state.get(mean)
+        if shift is not None and own is not None and own.shape == shift.shape:
+            self.state[mean] = own - shift.float()
             self.left.discard(bias)
 
     def _same_epsilon(self, ours: str, theirs: str) -> None:

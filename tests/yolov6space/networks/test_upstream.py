@@ -128,6 +128,22 @@ def test_another_shape_is_named():
         translate(UpstreamModel(tensors, {}, {}))
 
 
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("backbone.stem.rbr_dense.conv.weight", ()),
+        ("detect.cls_preds.0.weight", (0, 32, 1, 1)),
+        ("detect.cls_preds.0.weight", ()),
+        ("detect.cls_preds.1.bias", (7,)),
+        ("neck.downsample1.bn.num_batches_tracked", (3,)),
+        ("neck.downsample1.conv.bias", (3,)),
+    ],
+)
+def test_impossible_tensors_are_refused(name, shape):
+    with pytest.raises(UserError):
+        translate(UpstreamModel(tensors_of("YOLOv6-N") | {name: torch.zeros(shape)}, {}, {}))
+
+
 def test_numbers_that_are_not_finite_are_refused():
     tensors = tensors_of("YOLOv6-N")
     tensors["backbone.stem.rbr_1x1.bn.weight"][3] = float("nan")
