@@ -2,7 +2,8 @@
 
 Two settings per candidate. `fold` and `onnx`: BatchNorm statistics, weights and offsets drawn at random, held
 to the bars of the project (fold 1e-5 of the output's scale, ONNX Runtime 1e-4). `fold_realistic`: with the
-statistics of `realistic_statistics`, without a bar; it shows how far a deep untrained network amplifies rounding.
+statistics of `realistic_statistics`, without a bar; it shows how far a deep untrained network amplifies
+rounding.
 
     python benchmarks/networks_fold_export.py --count 200 --seed 0
 
