@@ -1,0 +1,23 @@
+"""Training of one candidate: losses, assigners, data path, the run itself."""
+
+from search.training.estimate import estimate_seconds_per_image
+from search.training.options import (
+    OutOfTime,
+    TrainedNetwork,
+    TrainingDiverged,
+    TrainingOptions,
+    TrainingProgress,
+)
+from search.training.trainer import train
+from search.training.weights import load_detector
+
+__all__ = [
+    "OutOfTime",
+    "TrainedNetwork",
+    "TrainingDiverged",
+    "TrainingOptions",
+    "TrainingProgress",
+    "estimate_seconds_per_image",
+    "load_detector",
+    "train",
+]

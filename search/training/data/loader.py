@@ -1,0 +1,106 @@
+"""Training batches, prepared in the background while the network computes.
+
+Threads do: OpenCV and torch leave the interpreter lock, and one cache serves all of them. A picture depends on
+seed and position only, so neither the number of threads nor an interruption changes what is trained on.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from search.training.data.augment import Augmentation, affine, flip, hsv, mixup
+from search.training.data.cache import ImageCache, Sample
+from search.training.data.mosaic import mosaic
+from search.training.data.sampler import Sampler
+
+if TYPE_CHECKING:
+    import torch
+
+    from search.training.assigners import GroundTruth
+
+AHEAD = 3  # batches per thread that wait ready
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """`images` B,3,S,S float32 RGB 0..1 and all objects, boxes in pixels of these images."""
+
+    images: torch.Tensor
+    truth: GroundTruth
+
+
+class Loader:
+    """Makes the batch of any step: `augmentation(step)` says how strongly its pictures are changed."""
+
+    def __init__(
+        self,
+        cache: ImageCache,
+        sampler: Sampler,
+        *,
+        batch: int,
+        image_size: int,
+        augmentation: Callable[[int], Augmentation],
+    ) -> None:
+        self._cache, self._sampler, self._size, self._batch = cache, sampler, image_size, batch
+        self._augmentation = augmentation
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step, counted from 0."""
+        import torch
+
+        from search.training.assigners import GroundTruth
+
+        settings = self._augmentation(step)
+        samples = [self._picture(step * self._batch + place, settings) for place in range(self._batch)]
+        pixels = np.stack([sample.image for sample in samples])
+        images = torch.from_numpy(np.ascontiguousarray(pixels[..., ::-1].transpose(0, 3, 1, 2)))  # RGB, CHW
+        counts = [len(sample.labels) for sample in samples]
+        return Batch(
+            images.float().div_(255),
+            GroundTruth(
+                torch.from_numpy(np.concatenate([sample.boxes for sample in samples])),
+                torch.from_numpy(np.concatenate([sample.labels for sample in samples])),
+                torch.repeat_interleave(torch.arange(len(samples)), torch.tensor(counts)),
+            ),
+        )
+
+    @contextmanager
+    def batches(self, first: int, last: int, workers: int) -> Iterator[Iterator[Batch]]:
+        """The batches of steps `first` to `last` - 1 in order, made by `workers` threads ahead of use."""
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="batches")
+        try:
+            yield self._ahead(pool, first, last, AHEAD * workers)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _ahead(self, pool: ThreadPoolExecutor, first: int, last: int, ahead: int) -> Iterator[Batch]:
+        waiting: deque[Future[Batch]] = deque()
+        for step in range(first, last):
+            while len(waiting) < ahead and step + len(waiting) < last:
+                waiting.append(pool.submit(self.batch, step + len(waiting)))
+            yield waiting.popleft().result()
+
+    def _picture(self, position: int, settings: Augmentation) -> Sample:
+        random = self._sampler.random(position)
+        sample = self._composed(self._sampler.index(position), settings, random)
+        if random.uniform() < settings.mixup:
+            other = self._composed(int(random.integers(len(self._cache))), settings, random)
+            sample = mixup(sample, other, random)
+        return flip(
+            Sample(hsv(sample.image, settings, random), sample.boxes, sample.labels), settings, random
+        )
+
+    def _composed(self, index: int, settings: Augmentation, random: np.random.Generator) -> Sample:
+        """One image, or with the probability of mosaic four, zoomed and shifted into the square."""
+        sample = self._cache[index]
+        if random.uniform() < settings.mosaic:
+            others = random.integers(len(self._cache), size=3)
+            sample = mosaic([sample, *(self._cache[int(other)] for other in others)], self._size, random)
+        return affine(sample, self._size, settings, random)

@@ -1,0 +1,96 @@
+"""The loss of a batch: assignment, classification, box regression and DFL (paper 2.4, release 0.2.0).
+
+Shape legend: B batch, A anchor points, C classes, M ground truths of the batch, P positive anchor points.
+Everything here is float32, whatever the network computed in.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from search.training.assigners import ASSIGNERS, Anchors, GroundTruth, Predictions
+from search.training.box_losses import BOX_LOSSES
+from search.training.class_losses import CLASS_LOSSES
+from yolov6space.candidate import Recipe
+from yolov6space.networks import Detector, HeadOutput
+
+CLASS_WEIGHT, BOX_WEIGHT, DFL_WEIGHT = 1.0, 2.5, 0.5  # release 0.2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Weighted terms, scalars with gradient; `total` is what is minimised."""
+
+    classification: Tensor
+    box: Tensor
+    dfl: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        return self.classification + self.box + self.dfl
+
+    def parts(self) -> dict[str, float]:
+        """The terms as numbers, for people."""
+        return {"class": self.classification.item(), "box": self.box.item(), "dfl": self.dfl.item()}
+
+
+class DetectionLoss:
+    """The loss a recipe asks for, for one network and one input size.
+
+    Every term is divided by the sum of the target scores of the batch, taken as at least 1.
+    """
+
+    def __init__(self, detector: Detector, recipe: Recipe, image_size: int) -> None:
+        points, strides = detector.anchors(image_size, image_size)
+        self._anchors = Anchors(points.float(), strides.float().squeeze(1))
+        self._detector = detector
+        self._reg_max = detector.model.reg_max
+        self._class_loss = CLASS_LOSSES[recipe.class_loss]
+        self._box_loss = BOX_LOSSES[recipe.box_loss]
+        self._assigner = recipe.assigner
+
+    def __call__(self, output: HeadOutput, truth: GroundTruth, assigner: str | None = None) -> Loss:
+        """`assigner` replaces the recipe's (warm-up)."""
+        logits, distances = output.class_logits.float(), output.distances.float()
+        # Distances in stride units; boxes in stride units stay about 1 in size, so epsilons fit.
+        expected = self._detector.expected_distances(distances)
+        centres = self._anchors.points / self._anchors.strides[:, None]
+        left_top, right_bottom = expected.split(2, -1)
+        boxes = torch.cat((centres - left_top, centres + right_bottom), -1)
+        with torch.no_grad():
+            pixels = boxes.detach() * self._anchors.strides[:, None]
+            assignment = ASSIGNERS[assigner or self._assigner](
+                Predictions(logits.detach(), pixels), self._anchors, truth
+            )
+            image, anchor = assignment.place // len(centres), assignment.place % len(centres)
+            targets = torch.zeros_like(logits)
+            targets[image, anchor, truth.labels[assignment.truth]] = assignment.score
+            normaliser = assignment.score.sum().clamp(min=1)
+        classification = self._class_loss(logits, targets).sum() / normaliser
+
+        goal = truth.boxes[assignment.truth] / self._anchors.strides[anchor, None]
+        found = boxes[image, anchor]
+        box = (self._box_loss(found, goal) * assignment.score).sum() / normaliser
+        dfl = box.new_zeros(())
+        if self._reg_max:
+            sides = torch.cat((centres[anchor] - goal[:, :2], goal[:, 2:] - centres[anchor]), 1)
+            bins = distances[image, anchor].reshape(-1, 4, self._reg_max + 1)
+            dfl = (distribution_focal_loss(bins, sides) * assignment.score).sum() / normaliser
+        return Loss(CLASS_WEIGHT * classification, BOX_WEIGHT * box, DFL_WEIGHT * dfl)
+
+
+def distribution_focal_loss(logits_P4R: Tensor, distances_P4: Tensor) -> Tensor:
+    """DFL P (arXiv 2006.04388), mean over the sides: cross-entropy with the two bins around the distance.
+
+    Distances are in bins and clipped to what the bins can express.
+    """
+    bins = logits_P4R.shape[-1]
+    wanted = distances_P4.clamp(0, bins - 1 - 0.01)
+    lower = wanted.floor()
+    share = (wanted - lower).flatten()
+    logits, index = logits_P4R.reshape(-1, bins), lower.long().flatten()
+    below = cross_entropy(logits, index, reduction="none") * (1 - share)
+    above = cross_entropy(logits, index + 1, reduction="none") * share
+    return (below + above).reshape(-1, 4).mean(1)

@@ -1,0 +1,69 @@
+"""SGD in parameter groups, and the average of the weights (EMA)."""
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD
+from torch.optim.swa_utils import AveragedModel
+
+from search.training.schedule import MOMENTUM, Plan
+from yolov6space.networks import Detector
+
+
+def parameter_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:
+    """`decayed`: kernels; `norm`: other weights (BatchNorm, scales); `bias`: biases, BatchNorm's included."""
+    groups: dict[str, list[nn.Parameter]] = {"decayed": [], "norm": [], "bias": []}
+    for name, parameter in model.named_parameters():
+        kind = "bias" if name.endswith("bias") else "decayed" if parameter.ndim > 1 else "norm"
+        groups[kind].append(parameter)
+    return groups
+
+
+def make_optimizer(model: nn.Module, plan: Plan) -> SGD:
+    """Nesterov SGD; weight decay for kernels only. Learning rate and momentum are set by `set_step`."""
+    groups = [
+        {"params": parameters, "kind": kind, "weight_decay": plan.weight_decay if kind == "decayed" else 0.0}
+        for kind, parameters in parameter_groups(model).items()
+        if parameters
+    ]
+    return SGD(groups, lr=plan.lr, momentum=MOMENTUM, nesterov=True)
+
+
+def make_scheduler(optimizer: SGD, plan: Plan) -> torch.optim.lr_scheduler.LambdaLR:
+    """The plan's learning rates, one step of the scheduler per step of training."""
+
+    def factor(kind: str) -> "_Factor":
+        return _Factor(plan, kind == "bias")
+
+    return torch.optim.lr_scheduler.LambdaLR(
+        optimizer, [factor(group["kind"]) for group in optimizer.param_groups]
+    )
+
+
+class _Factor:
+    """A named callable, so that LambdaLR keeps no lambda in checkpoints."""
+
+    def __init__(self, plan: Plan, bias: bool) -> None:
+        self._plan, self._bias = plan, bias
+
+    def __call__(self, step: int) -> float:
+        return self._plan.lr_factor(min(step, self._plan.steps), bias=self._bias)
+
+
+def set_momentum(optimizer: SGD, momentum: float) -> None:
+    """Momentum of the next step, in every group."""
+    for group in optimizer.param_groups:
+        group["momentum"] = momentum
+
+
+def make_average(detector: Detector, plan: Plan) -> AveragedModel:
+    """EMA of weights and BatchNorm statistics with the plan's decay; `update_parameters` once per step."""
+
+    @torch.no_grad()
+    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+        if not averaged[0].is_floating_point():  # BatchNorm's step counters
+            for kept, new in zip(averaged, current, strict=True):
+                kept.copy_(new)
+            return
+        torch._foreach_lerp_(averaged, current, 1 - plan.ema_decay(int(count)))
+
+    return AveragedModel(detector, multi_avg_fn=update, use_buffers=True)

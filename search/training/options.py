@@ -1,0 +1,98 @@
+"""What a training run is told, what it says on its way, and what it ends with. Plain values, no torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from foundation.errors import UserError, WorkFailedError
+
+AMP_MODES = ("auto", "off", "bf16", "fp16")
+
+
+class OutOfTime(WorkFailedError):  # noqa: N818 - an expected end, not a defect
+    """The run cannot end before its deadline; raised as soon as that can be foreseen."""
+
+
+class TrainingDiverged(WorkFailedError):  # noqa: N818 - likewise
+    """The loss or its gradient is no longer finite; the message says at which step and what was seen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingOptions:
+    """How long and at what size to train. What depends on the length is worked out by `schedule.Plan`.
+
+    Attributes:
+        epochs: passes over the training images, at least 1.
+        image_size: pixels, square, a multiple of 32.
+        lr: peak learning rate; None for the plan's own.
+        threads: CPU threads of torch; None leaves them as they are.
+        workers: background threads that prepare batches.
+        deadline: `time.monotonic()` by which training must have ended; None for no limit.
+        amp: `auto` is bf16 where the CPU computes it natively, on a GPU bf16, else fp16; `off` is float32.
+        cache_mib: memory for decoded images; None for a quarter of what is available.
+        checkpoint_seconds: time between two checkpoints.
+    """
+
+    epochs: int
+    image_size: int
+    batch: int = 16
+    seed: int = 0
+    lr: float | None = None
+    threads: int | None = None
+    workers: int = 1
+    deadline: float | None = None
+    amp: str = "auto"
+    cache_mib: int | None = None
+    checkpoint_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        for name, low in (("epochs", 1), ("batch", 1), ("workers", 1)):
+            if getattr(self, name) < low:
+                raise UserError(f"{name} is {getattr(self, name)}; training needs at least {low}")
+        if self.image_size < 32 or self.image_size % 32:
+            raise UserError(f"image size is {self.image_size}; it must be a multiple of 32 pixels")
+        if self.amp not in AMP_MODES:
+            raise UserError(f"amp is {self.amp!r}; choose one of {', '.join(AMP_MODES)}")
+        if self.lr is not None and not 0 < self.lr < 10:
+            raise UserError(f"learning rate is {self.lr}; it must be above 0 and below 10")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingProgress:
+    """Where a run stands after `step` of `steps`.
+
+    Attributes:
+        epoch: the pass under way, counted from 1.
+        loss: weighted sum, mean of the steps since the last report.
+        parts: its terms (`class`, `box`, `dfl`), weighted too.
+        images_per_second: since the start of this process, waiting included.
+        seconds_left: at that speed.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    images_per_second: float
+    seconds_left: float
+    learning_rate: float = 0.0
+    parts: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedNetwork:
+    """The result of a run.
+
+    Attributes:
+        weights: safetensors of the averaged weights (EMA), training form.
+        seconds: wall time of training, earlier interrupted parts included.
+        losses: mean terms of the loss over the last tenth of the steps.
+    """
+
+    weights: Path
+    epochs: int
+    steps: int
+    images_seen: int
+    seconds: float
+    losses: Mapping[str, float]

@@ -1,0 +1,121 @@
+"""Everything about a run that depends on how long it is, as functions of the step.
+
+The paper trains 300 epochs of COCO (138,000 steps). Here a run may be a hundred steps long, where published
+numbers that count steps or epochs (warm-up, EMA, the end of mosaic) would never let it settle. `Plan` shrinks
+them with the length and reaches the published ones on long runs; docs/training.md has the measurements.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+from search.training.data.augment import LARGE, SMALL, Augmentation
+from search.training.options import TrainingOptions
+from yolov6space.candidate import ModelSpec
+
+# Release 0.2.0.
+FINAL_LR_SHARE = 0.01
+MOMENTUM, WARMUP_MOMENTUM = 0.937, 0.8
+WARMUP_BIAS_LR = 0.1
+WEIGHT_DECAY, NOMINAL_BATCH = 5e-4, 64
+WARMUP_EPOCHS, WARMUP_MIN_STEPS = 3, 1000
+EMA_DECAY, EMA_RAMP = 0.9999, 2000
+PLAIN_EPOCHS_SHARE = 15 / 300
+ATSS_EPOCHS = 4
+LARGE_FROM_CHANNELS = 768  # deepest stage of YOLOv6-M, the smallest variant with the strong settings
+
+# Short runs; see docs/training.md.
+PEAK_LR = 0.02
+WARMUP_SHARE = 0.1
+EMA_WINDOW_SHARE = 0.05
+PLAIN_SHORT_SHARE = 0.15
+LONG_EPOCHS = 300
+SHORT_MOSAIC = 0.5
+ATSS_SHARE = 4 / 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One run of `steps` steps.
+
+    Attributes:
+        steps_per_epoch: may be fractional; batches run on over the end of an epoch.
+        augmentation: of the strong part of the run.
+        resumed_weights: whether the run starts from trained weights: no bias warm-up and no ATSS then.
+    """
+
+    steps: int
+    steps_per_epoch: float
+    batch: int
+    lr: float
+    augmentation: Augmentation
+    resumed_weights: bool = False
+
+    @classmethod
+    def of(
+        cls, model: ModelSpec, options: TrainingOptions, images: int, *, resumed_weights: bool = False
+    ) -> "Plan":
+        """The plan for a network on a training split of that many images."""
+        published = LARGE if model.backbone[-1].channels >= LARGE_FROM_CHANNELS else SMALL
+        length = min(1.0, options.epochs / LONG_EPOCHS)
+        mosaic = SHORT_MOSAIC + (published.mosaic - SHORT_MOSAIC) * length
+        return cls(
+            steps=max(1, round(options.epochs * images / options.batch)),
+            steps_per_epoch=images / options.batch,
+            batch=options.batch,
+            lr=options.lr or PEAK_LR,
+            augmentation=replace(published, mosaic=mosaic),
+            resumed_weights=resumed_weights,
+        )
+
+    @property
+    def warmup_steps(self) -> int:
+        """Three epochs or 1000 steps, whichever is more, but at most a tenth of the run."""
+        published = max(WARMUP_MIN_STEPS, round(WARMUP_EPOCHS * self.steps_per_epoch))
+        return min(published, round(WARMUP_SHARE * self.steps))
+
+    @property
+    def plain_from(self) -> int:
+        """First step without mosaic and mixup."""
+        epochs = self.steps / self.steps_per_epoch
+        length = min(1.0, epochs / LONG_EPOCHS)
+        share = PLAIN_SHORT_SHARE + (PLAIN_EPOCHS_SHARE - PLAIN_SHORT_SHARE) * length
+        return self.steps - round(share * self.steps)
+
+    @property
+    def weight_decay(self) -> float:
+        """Published for a batch of 64, in proportion to the batch."""
+        return WEIGHT_DECAY * self.batch / NOMINAL_BATCH
+
+    def lr_factor(self, step: int, *, bias: bool = False) -> float:
+        """Learning rate of a step as a share of the peak: linear warm-up (biases come down), then cosine."""
+        cosine = FINAL_LR_SHARE + (1 - FINAL_LR_SHARE) * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        if step >= self.warmup_steps:
+            return cosine
+        start = WARMUP_BIAS_LR / self.lr if bias and not self.resumed_weights else 0.0
+        return start + (cosine - start) * (step + 1) / (self.warmup_steps + 1)
+
+    def momentum(self, step: int) -> float:
+        """SGD momentum of a step; rises during warm-up."""
+        if step >= self.warmup_steps:
+            return MOMENTUM
+        return WARMUP_MOMENTUM + (MOMENTUM - WARMUP_MOMENTUM) * step / self.warmup_steps
+
+    def ema_decay(self, step: int) -> float:
+        """Share of the average that is kept after a step: an average over about the last 5 % of the run.
+
+        The published 0.9999 is the limit, reached by runs of 200,000 steps.
+        """
+        decay = min(EMA_DECAY, 1 - 1 / max(1.0, EMA_WINDOW_SHARE * self.steps))
+        ramp = min(EMA_RAMP, max(1.0, EMA_WINDOW_SHARE * self.steps))
+        return decay * (1 - math.exp(-(step + 1) / ramp))
+
+    def augmentation_at(self, step: int) -> Augmentation:
+        """How strongly the pictures of a step are changed; mosaic and mixup end before the run does."""
+        if step < self.plain_from:
+            return self.augmentation
+        return replace(self.augmentation, mosaic=0.0, mixup=0.0)
+
+    def assigner_at(self, step: int) -> str | None:
+        """`atss` at the start of a run from scratch, None for the recipe's own."""
+        warmup = min(ATSS_EPOCHS * self.steps_per_epoch, ATSS_SHARE * self.steps)
+        return "atss" if step < warmup and not self.resumed_weights else None

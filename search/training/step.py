@@ -1,0 +1,113 @@
+"""One step of training: forward, assignment, loss, backward, update."""
+
+from dataclasses import dataclass
+
+import torch
+from torch.optim import SGD
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import AveragedModel
+
+from search.training.data.loader import Batch
+from search.training.losses import DetectionLoss
+from search.training.numerics import autocast, compute_type, memory_format
+from search.training.optimizer import make_average, make_optimizer, make_scheduler, set_momentum
+from search.training.options import TrainingDiverged
+from search.training.schedule import Plan
+from yolov6space.candidate import Recipe
+from yolov6space.networks import Detector
+
+MAX_GRADIENT_NORM = 10.0
+
+
+@dataclass(slots=True)
+class Stepper:
+    """A network in training with all that changes from step to step."""
+
+    detector: Detector
+    average: AveragedModel
+    optimizer: SGD
+    scheduler: LambdaLR
+    scaler: torch.amp.GradScaler
+    loss: DetectionLoss
+    plan: Plan
+    device: torch.device
+    dtype: torch.dtype
+
+    @classmethod
+    def of(
+        cls,
+        detector: Detector,
+        recipe: Recipe,
+        plan: Plan,
+        *,
+        image_size: int,
+        amp: str,
+        device: torch.device,
+    ) -> "Stepper":
+        """Ready for step 0. The detector is moved to `device` and trained in place."""
+        detector = detector.to(device=device, memory_format=memory_format(device)).train()
+        optimizer = make_optimizer(detector, plan)
+        dtype = compute_type(amp, device)
+        return cls(
+            detector=detector,
+            average=make_average(detector, plan),
+            optimizer=optimizer,
+            scheduler=make_scheduler(optimizer, plan),
+            scaler=torch.amp.GradScaler(device.type, enabled=dtype == torch.float16),
+            loss=DetectionLoss(detector, recipe, image_size),
+            plan=plan,
+            device=device,
+            dtype=dtype,
+        )
+
+    def step(self, batch: Batch, step: int) -> dict[str, float]:
+        """Train on one batch; returns the weighted terms of the loss.
+
+        Raises:
+            TrainingDiverged: loss or gradient is not finite.
+        """
+        set_momentum(self.optimizer, self.plan.momentum(step))
+        images = batch.images.to(self.device, memory_format=memory_format(self.device))
+        with autocast(self.dtype, self.device):
+            output = self.detector(images)
+        loss = self.loss(output, batch.truth.to(self.device), self.plan.assigner_at(step))
+        total = loss.total
+        parts = loss.parts()
+        if not torch.isfinite(total):
+            raise TrainingDiverged(f"the loss is not finite at step {step + 1}: {_listed(parts)}")
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(total).backward()
+        self.scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(self.detector.parameters(), MAX_GRADIENT_NORM)
+        # With fp16 the scaler skips such steps and lowers its scale; without it nothing would.
+        if not self.scaler.is_enabled() and not torch.isfinite(norm):
+            raise TrainingDiverged(f"the gradient is not finite at step {step + 1}; loss {_listed(parts)}")
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.scheduler.step()
+        self.average.update_parameters(self.detector)
+        return parts
+
+    def state(self) -> dict[str, object]:
+        """All of it, for a checkpoint."""
+        return {
+            "network": self.detector.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": {"last_epoch": self.scheduler.last_epoch},
+            "scaler": self.scaler.state_dict(),
+            "random": torch.get_rng_state(),
+        }
+
+    def restore(self, state: dict[str, object]) -> None:
+        """Inverse of `state`."""
+        self.detector.load_state_dict(state["network"])  # type: ignore[arg-type]
+        self.average.load_state_dict(state["average"])  # type: ignore[arg-type]
+        self.optimizer.load_state_dict(state["optimizer"])  # type: ignore[arg-type]
+        self.scheduler.load_state_dict(state["scheduler"])  # type: ignore[arg-type]
+        self.scaler.load_state_dict(state["scaler"])  # type: ignore[arg-type]
+        torch.set_rng_state(state["random"])  # type: ignore[arg-type]
+
+
+def _listed(parts: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in parts.items())
