@@ -6,8 +6,8 @@ import streamlit as st
 
 from charts.front import front_figure, front_info, published_figure
 from charts.plot import CONFIG
+from charts.published import published_points
 from dashboard.load import Problem, Snapshot, StudyList, load_events, load_studies, load_study
-from dashboard.published import published_points
 from dashboard.tables import event_table, evidence_table, trial_table
 from storage.front import best_feasible
 from storage.records import TrialRecord

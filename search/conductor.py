@@ -191,10 +191,10 @@ class Conductor:
             except UserError as error:
                 self.repository.fail(trial.id, str(error))
                 return None
-            reason = over_target(measured, self.policy.target_ms)
-            if reason is not None:
-                self.repository.infeasible(trial.id, measured, reason)
-                self.view.event(f"trial {trial.number} {trial.title}: over the limit, {reason}")
+            over = over_target(measured, self.policy.target_ms)
+            if over is not None:
+                self.repository.infeasible(trial.id, measured, over)
+                self.view.event(f"trial {trial.number} {trial.title}: over the limit, {over}")
                 return None
             self.repository.record(trial.id, measurements=[measured])
         seconds = self._training_seconds(candidate, self.policy.epochs)
@@ -212,26 +212,16 @@ class Conductor:
         """The best feasible candidate that was not trained longer yet, for as long as time allows."""
         if self.policy.only_fixed or len(self._finalists) >= FINALISTS or self._running:
             return None
-        trials = [
-            trial
-            for trial in self._trials()
-            if trial.feasible and trial.deployed is not None and trial.deployed.ap is not None
-        ]
-        front = {trial.id for trial in pareto_front(trials)}
-        fresh = [
-            trial
-            for trial in trials
-            if trial.id not in self._finalists and (trial.deployed.epochs or 0) <= self.policy.epochs
-        ]
-        fresh.sort(key=lambda trial: (trial.id in front, trial.deployed.ap), reverse=True)
-        if not fresh:
+        best, others = self._best_of_those_trained_once()
+        if best is None:
             return None
-        best = fresh[0]
-        share = 0.95 if len(fresh) == 1 or len(self._finalists) == FINALISTS - 1 else 0.6
+        last = not others or len(self._finalists) == FINALISTS - 1
         gflops = self._gflops(Candidate.from_dict(best.spec))
         epochs = min(
             round(self.policy.epochs * LONGER_TRAINING),
-            self.plan.epochs_within(self.plan.left() * share, gflops, self.policy.train_images),
+            self.plan.epochs_within(
+                self.plan.left() * (0.95 if last else 0.6), gflops, self.policy.train_images
+            ),
         )
         if epochs < max(1, self.policy.epochs // 2):
             return None
@@ -246,6 +236,20 @@ class Conductor:
                 init_weights=self._weights(best),
             )
         )
+
+    def _best_of_those_trained_once(self) -> tuple[TrialRecord | None, int]:
+        """The one to train longer: of the front before others, of high AP before low; and how many are left."""
+        trials = [trial for trial in self._trials() if trial.feasible]
+        front = {trial.id for trial in pareto_front(trials)}
+        ranked = []
+        for trial in trials:
+            deployed = trial.deployed
+            if deployed is None or deployed.ap is None or trial.id in self._finalists:
+                continue
+            if (deployed.epochs or 0) <= self.policy.epochs:
+                ranked.append(((trial.id in front, deployed.ap), trial))
+        ranked.sort(key=lambda pair: pair[0], reverse=True)
+        return (ranked[0][1], len(ranked) - 1) if ranked else (None, 0)
 
     def _start(self, job: TrainJob) -> TrainJob:
         self._running[job.trial_id] = job

@@ -13,9 +13,9 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from foundation.cli import progress
-from foundation.errors import UserError
+from foundation.errors import UserError, WorkFailedError
 from search.budget import TimePlan, exploration_epochs
-from search.conductor import Conductor, Policy
+from search.conductor import Conductor, JudgementError, Policy
 from search.options import DEFAULT_TIME_BUDGET_S, DEFAULT_TRAIN_BATCH, SearchOptions
 from search.stages import Bench
 from search.view import SearchView
@@ -91,7 +91,10 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
         stop = stack.enter_context(_stop_on_signal())
         stack.enter_context(ray_session(options.ray_address, options.worker_count() * bench.threads))
         judge = RemoteJudge(bench)
-        speed = judge.seconds_per_gflop_image()
+        try:
+            speed = judge.seconds_per_gflop_image()
+        except JudgementError as error:
+            raise WorkFailedError(f"cannot time a training step: {error}") from error
         if known is None:
             wanted["epochs"] = options.epochs or _epochs(options, data, image_size, speed)
             known = repository.create_study(name, wanted, target_latency_ms=options.target_ms)
@@ -179,7 +182,7 @@ def _known_study(
     for key, value in wanted.items():
         before = study.settings.get(key)
         if key == "data":
-            before, value = before["fingerprint"], value["fingerprint"]
+            before, value = study.settings["data"]["fingerprint"], value["fingerprint"]
         if before != value:
             shown = "" if key in ("space", "classes") else f" ({before!r}, now {value!r})"
             raise UserError(f"study {name} was made with another {key}{shown}; choose another --study name")
@@ -222,7 +225,7 @@ def fixed_trials() -> Iterator[tuple[str, Candidate]]:
 def _stop_on_signal() -> Iterator[threading.Event]:
     """Ctrl-C and SIGTERM end the search cleanly; a second Ctrl-C ends it at once."""
     stop = threading.Event()
-    before: dict[int, Any] = {}
+    before: dict[signal.Signals, Any] = {}
 
     def handle(number: int, frame: FrameType | None) -> None:
         if stop.is_set():

@@ -16,6 +16,7 @@ import click
 from foundation import cli
 from foundation.errors import UserError, WorkFailedError
 from search.units import LATENCY_MS
+from storage.front import best_feasible, pareto_front
 
 if TYPE_CHECKING:
     from storage import Repository
@@ -122,22 +123,25 @@ def choose(
     select: str | None,
 ) -> list[TrialRecord]:
     """The trials to export. Raises UserError that says what there is instead."""
-    deployed = [
-        trial for trial in trials if trial.deployed_latency is not None and trial.deployed is not None
-    ]
     if best_under_ms is not None:
-        within = [trial for trial in deployed if trial.deployed_latency.median_ms <= best_under_ms]
-        if not within:
-            fastest = min((trial.deployed_latency.median_ms for trial in deployed), default=None)
-            hint = "nothing is trained yet" if fastest is None else f"the fastest takes {fastest:.2f} ms"
-            raise UserError(f"study {study} has no trained network within {best_under_ms:g} ms: {hint}")
-        return [max(within, key=lambda trial: trial.deployed.ap or 0.0)]
+        return [best_under(trials, study, best_under_ms)]
     if number is not None:
         found = next((trial for trial in trials if trial.number == number), None)
         if found is None:
             raise UserError(f"study {study} has no trial {number}; it has 0 to {len(trials) - 1}")
         return [_require_deployed(found)]
     return [_named(trials, name.strip()) for name in (select or "").split(",")]
+
+
+def best_under(trials: list[TrialRecord], study: str, limit_ms: float) -> TrialRecord:
+    """The highest deployed AP whose median latency is within `limit_ms`. Raises UserError if there is none."""
+    front = pareto_front(trials, feasible_only=False)  # by rising latency, so by rising AP too
+    within = [one for one in front if one.deployed_latency and one.deployed_latency.median_ms <= limit_ms]
+    if within:
+        return within[-1]
+    fastest = front[0].deployed_latency if front else None
+    hint = "nothing is trained yet" if fastest is None else f"the fastest takes {fastest.median_ms:.2f} ms"
+    raise UserError(f"study {study} has no trained network within {limit_ms:g} ms: {hint}")
 
 
 def _named(trials: list[TrialRecord], name: str) -> TrialRecord:
@@ -151,7 +155,7 @@ def _named(trials: list[TrialRecord], name: str) -> TrialRecord:
     trained = [trial for trial in same if trial.deployed is not None]
     if not trained:
         return _require_deployed(same[0])
-    return max(trained, key=lambda trial: (bool(trial.feasible), trial.deployed.ap or 0.0))
+    return best_feasible(trained) or trained[0]
 
 
 def _require_deployed(trial: TrialRecord) -> TrialRecord:

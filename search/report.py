@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from charts.published import published_points
 from storage.front import pareto_front
 from storage.states import TrialState
 from yolov6space.candidate import Candidate
-from yolov6space.published import published
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,7 +139,7 @@ def write_plots(result: SearchResult) -> dict[str, Path]:
     """The front as PNG and HTML in the study's folder."""
     from charts.front import front_info, front_png, write_html
 
-    info = front_info(result.trials, result.study.target_latency_ms)
+    info = front_info(result.trials, published_points(), result.study.target_latency_ms)
     png, html = result.folder / "front.png", result.folder / "front.html"
     front_png(info, png)
     write_html(info, html)
@@ -186,19 +186,16 @@ def _official_table(trials: Iterable[TrialRecord]) -> Table:
     table.add_column("variant")
     for name in ("AP here", "ms here", "what happened", "AP published", "ms published"):
         table.add_column(name, justify="left" if name == "what happened" else "right", overflow="fold")
+    printed = {point.name: point for point in published_points()}
     for trial in trials:
-        figures = {
-            figure.metric: figure.value
-            for figure in reversed(published(trial.title.split()[0]))
-            if figure.origin == "table 1"
-        }
+        point = printed.get(trial.title.split()[0])
         table.add_row(
             trial.title,
             _number(trial.deployed.ap) if trial.deployed else "–",
             f"{trial.latency.median_ms:.2f}" if trial.latency else "–",
             trial.reason or str(trial.state),
-            _number(figures.get("ap"), 1),
-            _number(figures.get("latency_ms"), 1),
+            _number(point.ap if point else None),
+            _number(point.latency_ms if point else None, 1),
         )
     return table
 

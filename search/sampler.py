@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 
 def _gp(seed: int) -> BaseSampler:
+    import torch
     from optuna.samplers import GPSampler
 
+    torch.set_num_threads(1)  # its matrices are tiny, and more threads only fight with running trainings
     return GPSampler(seed=seed, n_startup_trials=10, deterministic_objective=False)
 
 

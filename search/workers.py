@@ -8,6 +8,7 @@ JSON, failures included.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -22,14 +23,8 @@ from search.conductor import JudgementError
 if TYPE_CHECKING:
     from search.stages import Bench, TrainJob
 
-# Tune flattens nested results and configurations, so ours travel as JSON text.
-_JOB = "job"
-_BENCH = "bench"
-_OUTCOME = "outcome"
-_PROGRESS = "progress"
 
-
-class Conductor(Protocol):
+class JobSource(Protocol):
     """Who decides what runs next and keeps what came of it; every call comes from the driver's one thread."""
 
     def next_job(self) -> TrainJob | None:
@@ -59,9 +54,8 @@ def ray_session(address: str | None, cpus: int) -> Iterator[None]:
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     import ray
 
-    logging.getLogger("ray.tune").setLevel(
-        logging.CRITICAL
-    )  # a dead worker becomes a reason, not a traceback
+    # a dead worker becomes a reason, not a traceback
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address:
@@ -94,7 +88,7 @@ class RemoteJudge:
 
     def _ask(self, method: str, *arguments: Any) -> Any:
         import ray
-        from ray.exceptions import RayActorError, RayTaskError
+        from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
         if self._actor is None:
             self._actor = ray.remote(num_cpus=0, max_restarts=0)(_Judge).remote(self._bench)
@@ -105,13 +99,19 @@ class RemoteJudge:
             if isinstance(cause, UserError):
                 raise cause from None
             raise JudgementError(one_line(cause)) from error
-        except (RayActorError, ray.exceptions.GetTimeoutError) as error:
+        except (RayActorError, GetTimeoutError) as error:
             ray.kill(self._actor)
             self._actor = None
-            raise JudgementError(f"the measuring process died or hung: {one_line(error)}") from error
+            cause = (
+                "hung"
+                if isinstance(error, GetTimeoutError)
+                else "died (out of memory, or a vendor library crashed)"
+            )
+            raise JudgementError(f"the measuring process {cause}") from error
 
 
 JUDGEMENT_TIMEOUT_S = 300.0
+NO_SPACE = "no space left on the device: free some and run again; everything finished is kept"
 
 
 class _Judge:
@@ -133,7 +133,7 @@ class _Judge:
 
 
 def run_jobs(
-    conductor: Conductor,
+    source: JobSource,
     bench: Bench,
     *,
     workers: int,
@@ -141,81 +141,31 @@ def run_jobs(
     stopped: Callable[[], bool],
     runner: Callable[[dict[str, Any]], None] | None = None,
 ) -> None:
-    """Let Ray Tune run the conductor's jobs on `workers` processes until it is done or `stopped()`.
+    """Let Ray Tune run the source's jobs on `workers` processes until it is done or `stopped()`.
 
     Args:
         runner: the trainable; another one in tests. It reports progress and exactly one outcome.
     """
     from ray import tune
-    from ray.tune.search import Searcher
 
-    class StudySearcher(Searcher):
-        def __init__(self) -> None:
-            super().__init__()
-            self._running: dict[str, TrainJob] = {}
+    from search.tune_adapter import StopWhenEnded, StudySearcher
 
-        def suggest(self, trial_id: str) -> Any:
-            if stopped():
-                return Searcher.FINISHED
-            job = conductor.next_job()
-            if job is None:
-                return Searcher.FINISHED if conductor.done else None
-            self._running[trial_id] = job
-            return {_JOB: json.dumps(job.to_dict()), _BENCH: json.dumps(asdict(bench))}
-
-        def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-            if trial_id in self._running and _PROGRESS in result:
-                conductor.progressed(self._running[trial_id], json.loads(result[_PROGRESS]))
-
-        def on_trial_complete(
-            self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-        ) -> None:
-            job = self._running.pop(trial_id, None)
-            if job is None:
-                return
-            outcome = json.loads((result or {}).get(_OUTCOME, "null"))
-            if outcome is None:
-                reason = "interrupted" if stopped() else "the worker process died (out of memory?)"
-                conductor.failed(job, reason, out_of_time=stopped())
-            elif "failed" in outcome:
-                conductor.failed(job, outcome["failed"], out_of_time=outcome.get("out_of_time", False))
-            else:
-                conductor.succeeded(job, outcome)
-
-        def save(self, checkpoint_path: str) -> None:
-            """Nothing to save: the database is the only source of truth."""
-
-        def restore(self, checkpoint_path: str) -> None:
-            """Nothing to restore."""
-
-    trainable = tune.with_resources(runner or _run_job, {"cpu": bench.threads})
+    searcher = StudySearcher(source, bench, stopped)
     tune.Tuner(
-        trainable,
+        tune.with_resources(runner or _run_job, {"cpu": bench.threads}),
         tune_config=tune.TuneConfig(
-            search_alg=StudySearcher(), num_samples=-1, max_concurrent_trials=workers, reuse_actors=True
+            search_alg=searcher, num_samples=-1, max_concurrent_trials=workers, reuse_actors=True
         ),
         run_config=tune.RunConfig(
             name="ray",
             storage_path=str(folder.resolve()),
             verbose=0,
-            stop=_stopper(stopped),
+            stop=StopWhenEnded(searcher),
             failure_config=tune.FailureConfig(max_failures=0),
-            checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
         ),
     ).fit()
-
-
-def _stopper(stopped: Callable[[], bool]) -> Any:
-    from ray.tune import Stopper
-
-    class StopWhenTold(Stopper):
-        def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-            return False
-
-        def stop_all(self) -> bool:
-            return stopped()
-
-    return StopWhenTold()
+    if searcher.problem is not None:
+        raise searcher.problem
 
 
 def _run_job(config: dict[str, Any]) -> None:
@@ -224,22 +174,26 @@ def _run_job(config: dict[str, Any]) -> None:
 
     from search.stages import Bench, TrainJob, train_and_deploy
     from search.training import OutOfTime, TrainingDiverged
+    from search.tune_adapter import BENCH, JOB, OUTCOME, PROGRESS
 
-    job = TrainJob.from_dict(json.loads(config[_JOB]))
-    bench = Bench(**json.loads(config[_BENCH]))
+    job = TrainJob.from_dict(json.loads(config[JOB]))
+    bench = Bench(**json.loads(config[BENCH]))
 
     def tell(progress: Any) -> None:
-        tune.report({_PROGRESS: json.dumps(asdict(progress))})
+        tune.report({PROGRESS: json.dumps(asdict(progress))})
 
     try:
         outcome = train_and_deploy(job, bench, tell)
     except OutOfTime as error:
         outcome = {"failed": one_line(error), "out_of_time": True}
+    except OSError as error:
+        full = error.errno == errno.ENOSPC
+        outcome = {"fatal": NO_SPACE} if full else {"failed": f"{type(error).__name__}: {one_line(error)}"}
     except (TrainingDiverged, UserError) as error:
         outcome = {"failed": one_line(error)}
     except Exception as error:  # noqa: BLE001 - whatever happened must reach the database as a reason
         outcome = {"failed": f"{type(error).__name__}: {one_line(error)}"}
-    tune.report({_OUTCOME: json.dumps(outcome)})
+    tune.report({OUTCOME: json.dumps(outcome)})
 
 
 def one_line(error: BaseException) -> str:

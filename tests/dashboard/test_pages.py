@@ -7,7 +7,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import dashboard
-from dashboard.published import published_points
+from charts.published import published_points
 from storage import Repository
 from storage.database import VERSION_TABLE
 from storage.front import best_feasible
