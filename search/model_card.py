@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 _USE = """\
 ## Run it
 `model.onnx` takes `images` ({batch} x 3 x {size} x {size}, RGB, 0..1, letterboxed with gray 114) and
-returns `boxes` (xyxy in input pixels) and `scores` (one per class). NMS is not in the graph: class-aware, IoU 0.65, at most 300.
+returns `boxes` (xyxy in input pixels) and `scores` (one per class). NMS is not in the graph: class-aware, IoU 0.65,
+at most 300.
 
 ```
 python -m evaluators latency  --artefact DIR
