@@ -15,18 +15,21 @@ NECK_REPEATS = (12, 12, 12, 12)
 HEAD_CHANNELS = (128, 256, 512)
 
 
+@lru_cache(maxsize=4096)
 def scale_channels(base: int, multiple: float) -> int:
     """`base` x `multiple`, rounded up to a multiple of 8; at least 8."""
     # The guard keeps products such as 128 * 1.1 / 8 from being lifted a step by binary rounding.
     return max(math.ceil(base * multiple / CHANNEL_MULTIPLE - 1e-9), 1) * CHANNEL_MULTIPLE
 
 
+@lru_cache(maxsize=4096)
 def scale_repeats(block: str, base: int, multiple: float) -> int:
     """`base` x `multiple`, rounded half to even, at least 1; for `csp_rep` half as many, at least 1."""
     units = max(round(base * multiple), 1)
     return max(units // 2, 1) if block == "csp_rep" else units
 
 
+@lru_cache(maxsize=4096)
 def hidden_channels(channels: int, coefficient: str) -> int:
     """Width inside CSPStackRep: `channels` x `coefficient` ("2/3"), rounded down as in the release."""
     return max(int(channels * Fraction(coefficient)), 1)

@@ -11,6 +11,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -179,23 +180,29 @@ class Space:
         return self.decode(values)
 
     def enumerate(self) -> Iterator[Candidate]:
-        """Every candidate once, lazily, in the order of dimensions and choices; mind `size`."""
-        names = tuple(self.choices)
+        """Every candidate once, lazily; mind `size`."""
+        others = [
+            name for name in self.choices if name not in BLOCKS and not name.endswith(("width", "depth"))
+        ]
 
         def extend(position: int, values: dict[str, Value]) -> Iterator[Candidate]:
-            if position == len(names):
+            if position == len(others):
                 candidate = assemble(values)
-                if self._speller.spell(candidate) == values:  # other spellings of it are passed over
+                if self._speller.spell(candidate) == values:  # coefficients, too, can round to one network
                     yield candidate
                 return
-            name = names[position]
+            name = others[position]
             if not applies(name, values):
                 yield from extend(position + 1, values)
                 return
             for choice in self.choices[name]:
                 yield from extend(position + 1, {**values, name: choice})
 
-        return extend(0, {})
+        for widths in self._speller.all_widths():
+            for kinds in product(*(self.choices[name] for name in BLOCKS)):
+                blocks = dict(zip(BLOCKS, kinds, strict=True))
+                for depths in self._speller.all_depths(blocks):
+                    yield from extend(0, {**widths, **blocks, **depths})
 
     def neighbours(self, candidate: Candidate) -> tuple[Candidate, ...]:
         """Every different candidate one step away, each once, in a fixed order.

@@ -5,7 +5,8 @@ stages, neck and head are nearest to 1 (least sum of absolute logarithms), then 
 """
 
 import math
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from yolov6space import scaling
@@ -14,7 +15,8 @@ from yolov6space.candidate import Candidate, ModelSpec, SpecError
 from yolov6space.dimensions import Value
 
 Choices = Mapping[str, tuple[Any, ...]]
-_Table = dict[Hashable, float]  # what a stage becomes -> the plainest multiple that makes it so
+Multiples = dict[str, float]  # by dimension name
+_Table = dict[Any, float]  # what a stage becomes -> the plainest multiple that makes it so
 
 
 class Speller:
@@ -29,8 +31,16 @@ class Speller:
         """The values that apply, by name. Raises SpecError where the candidate is outside the space."""
         model, recipe, precision = candidate.model, candidate.recipe, candidate.precision
         values: dict[str, Value] = {
-            **self._spell_widths(model),
-            **self._spell_depths(model),
+            **self.spell_widths(
+                model.stem_channels,
+                [stage.channels for stage in model.backbone],
+                [stage.channels for stage in model.neck],
+                model.head_channels,
+            ),
+            **self.spell_depths(
+                [(stage.block, stage.repeats) for stage in model.backbone],
+                [(stage.block, stage.repeats) for stage in model.neck],
+            ),
             "conv": model.conv,
             "activation": model.activation,
             "reg_max": model.reg_max,
@@ -56,32 +66,53 @@ class Speller:
                 raise SpecError(f"{name} is {value}, which is outside the space; it has {allowed}")
         return values
 
-    def _spell_widths(self, model: ModelSpec) -> dict[str, Value]:
-        def head_and_stem(overall: float) -> dict[str, float] | None:
-            if stem_channels(overall) != model.stem_channels:
-                return None
-            for multiple in sorted(self._choices["head.width"], key=_effort):
-                if head_channels(overall * multiple) == model.head_channels:
-                    return {"head.width": multiple}
-            return None
+    def spell_widths(
+        self, stem: int, backbone: Sequence[int], neck: Sequence[int], head: Sequence[int]
+    ) -> Multiples:
+        """The plainest multiples that give these channels. Raises SpecError where there are none."""
 
-        backbone = [stage.channels for stage in model.backbone]
-        neck = [stage.channels for stage in model.neck]
-        found = self._widths.spell(backbone, neck, head_and_stem)
+        def rest(overall: float) -> Multiples | None:
+            if stem_channels(overall) != stem:
+                return None
+            multiple = self._heads(overall).get(tuple(head))
+            return None if multiple is None else {"head.width": multiple}
+
+        found = self._widths.spell(backbone, neck, rest)
         if found is None:
             raise SpecError(
-                f"no widths of the space give stem {model.stem_channels}, backbone {backbone}, neck {neck}, "
-                f"head {list(model.head_channels)}"
+                f"no widths of the space give stem {stem}, backbone {list(backbone)}, neck {list(neck)}, "
+                f"head {list(head)}"
             )
         return found
 
-    def _spell_depths(self, model: ModelSpec) -> dict[str, Value]:
-        backbone = [(stage.block, stage.repeats) for stage in model.backbone]
-        neck = [(stage.block, stage.repeats) for stage in model.neck]
+    def spell_depths(self, backbone: Sequence[tuple[str, int]], neck: Sequence[tuple[str, int]]) -> Multiples:
+        """The plainest multiples that give these repeats of these blocks. Raises SpecError without any."""
         found = self._depths.spell(backbone, neck, lambda overall: {})
         if found is None:
             text = ", ".join(f"{block} x{repeats}" for block, repeats in (*backbone, *neck))
             raise SpecError(f"no depths of the space give the repeats of backbone and neck: {text}")
+        return found
+
+    def all_widths(self) -> Iterator[Multiples]:
+        """The plainest spelling of every possible choice of channels, each once, lazily."""
+        for overall, results, multiples in self._widths.combinations(lambda part, result: True):
+            for head, multiple in self._heads(overall).items():
+                spelled = {**multiples, "head.width": multiple}
+                if self.spell_widths(stem_channels(overall), results[:4], results[4:], head) == spelled:
+                    yield spelled
+
+    def all_depths(self, blocks: Mapping[str, Value]) -> Iterator[Multiples]:
+        """The plainest spelling of every possible choice of repeats of these blocks, each once, lazily."""
+        wanted = self._depths.combinations(lambda part, result: result[0] == blocks[part.block])
+        for _, results, multiples in wanted:
+            if self.spell_depths(results[:4], results[4:]) == multiples:
+                yield multiples
+
+    def _heads(self, overall: float) -> dict[tuple[int, ...], float]:
+        """Head channels -> the plainest multiple that gives them."""
+        found: dict[tuple[int, ...], float] = {}
+        for multiple in sorted(self._choices["head.width"], key=_effort):
+            found.setdefault(head_channels(overall * multiple), multiple)
         return found
 
     def _spell_coefficient(self, model: ModelSpec) -> str:
@@ -104,20 +135,18 @@ def _effort(multiple: float) -> float:
     return abs(math.log(multiple))
 
 
-def _channels_of(part: StagePart, multiple: float) -> list[Hashable]:
+def _channels_of(part: StagePart, multiple: float) -> list[Any]:
     return [scaling.scale_channels(part.base_channels, multiple)]
 
 
-def _repeats_of(part: StagePart, multiple: float) -> list[Hashable]:
+def _repeats_of(part: StagePart, multiple: float) -> list[Any]:
     return [(kind, scaling.scale_repeats(kind, part.base_repeats, multiple)) for kind in ("rep", "csp_rep")]
 
 
 class _Axis:
     """Widths or depths: for every overall multiple, what each multiple of each stage makes of it."""
 
-    def __init__(
-        self, axis: str, choices: Choices, results: Callable[[StagePart, float], list[Hashable]]
-    ) -> None:
+    def __init__(self, axis: str, choices: Choices, results: Callable[[StagePart, float], list[Any]]) -> None:
         self._axis = axis
 
         def table(part: StagePart, overall: float) -> _Table:
@@ -141,17 +170,17 @@ class _Axis:
 
     def spell(
         self,
-        backbone: list[Any],
-        neck: list[Any],
-        rest: Callable[[float], dict[str, float] | None],
-    ) -> dict[str, Value] | None:
+        backbone: Sequence[Any],
+        neck: Sequence[Any],
+        rest: Callable[[float], Multiples | None],
+    ) -> Multiples | None:
         """The plainest values, or None.
 
         Args:
             backbone, neck: what the stages have to become.
             rest: what else depends on the overall multiple: its values, or None where there are none.
         """
-        best: dict[str, float] | None = None
+        best: Multiples | None = None
         least = math.inf
         for overall, backbone_tables, necks in self._plans:
             others = rest(overall)
@@ -166,12 +195,29 @@ class _Axis:
                 effort = sum(map(_effort, multiples.values()))
                 if effort < least - 1e-9:
                     best, least = {self._axis: overall, **multiples}, effort
-        return None if best is None else dict(best)
+        return best
+
+    def combinations(
+        self, wanted: Callable[[StagePart, Any], bool]
+    ) -> Iterator[tuple[float, tuple[Any, ...], Multiples]]:
+        """Overall multiple, results of backbone and neck stages, and the multiples that give them; every
+        combination of wanted results, not only the plainest spelling of each."""
+        names = [getattr(part, self._axis) for part in _PARTS]
+        for overall, backbone_tables, necks in self._plans:
+            for neck_overall, neck_tables in necks:
+                options = [
+                    [item for item in table.items() if wanted(part, item[0])]
+                    for part, table in zip(_PARTS, (*backbone_tables, *neck_tables), strict=True)
+                ]
+                for chosen in product(*options):
+                    multiples = {name: multiple for name, (_, multiple) in zip(names, chosen, strict=True)}
+                    own = {self._axis: overall, f"neck.{self._axis}": neck_overall}
+                    yield overall, tuple(result for result, _ in chosen), {**own, **multiples}
 
 
 def _look_up(
-    parts: tuple[StagePart, ...], tables: list[_Table], wanted: list[Any], axis: str
-) -> dict[str, float] | None:
+    parts: tuple[StagePart, ...], tables: list[_Table], wanted: Sequence[Any], axis: str
+) -> Multiples | None:
     found = {}
     for part, table, result in zip(parts, tables, wanted, strict=True):
         multiple = table.get(result)
