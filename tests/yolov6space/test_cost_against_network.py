@@ -80,6 +80,7 @@ def test_official_variants(name):
     assert_same(get(name).model, 80, 64, 96)
 
 
+@pytest.mark.slow
 def test_random_candidates():
     check_random(40)
 
