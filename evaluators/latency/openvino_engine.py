@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from evaluators.artefact import Artefact
 from evaluators.environment import physical_cores
+from evaluators.latency.openvino_graph import read_for_openvino
 from foundation.errors import UserError, WorkFailedError
 
 Floats = NDArray[np.float32]
@@ -43,7 +44,9 @@ class OpenVinoEngine:
             "CPU_DENORMALS_OPTIMIZATION": True,
         }
         try:
-            self._compiled = openvino.Core().compile_model(str(artefact.onnx), device.upper(), options)
+            core = openvino.Core()
+            model = core.read_model(read_for_openvino(artefact.onnx))
+            self._compiled = core.compile_model(model, device.upper(), options)
         except RuntimeError as error:
             raise WorkFailedError(f"OpenVINO cannot compile {artefact.onnx}: {error}") from error
         self._request = self._compiled.create_infer_request()

@@ -1,0 +1,49 @@
+import pytest
+
+from evaluators import hardware
+from evaluators.hardware import check_precision, resolve_hardware, supported_precisions
+from foundation.errors import UserError
+
+
+def test_cpu():
+    cpu = resolve_hardware("cpu")
+    assert (cpu.name, cpu.device, cpu.backend, cpu.default_image_size) == ("cpu", "cpu", "openvino", 320)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "tensorrt", "reason"),
+    [
+        (False, False, "no NVIDIA GPU found"),
+        (True, False, "tensorrt package is missing"),
+        (True, True, "measures only through OpenVINO: using cpu"),
+    ],
+)
+def test_auto_says_in_one_line_why_it_is_the_cpu(monkeypatch, gpu, tensorrt, reason):
+    monkeypatch.setattr(hardware, "has_nvidia_gpu", lambda: gpu)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if tensorrt else None)
+    resolved = resolve_hardware("auto")
+    assert resolved.name == "cpu"
+    assert reason in resolved.reason
+    assert "\n" not in resolved.reason
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+@pytest.mark.parametrize("name", ["t4", "tensorrt"])
+def test_gpu_names_are_refused_with_the_way_out(monkeypatch, name, gpu):
+    monkeypatch.setattr(hardware, "has_nvidia_gpu", lambda: gpu)
+    with pytest.raises(UserError, match="use --hardware cpu"):
+        resolve_hardware(name)
+
+
+@pytest.mark.parametrize("name", ["", "CPU ", "a100", "gpu"])
+def test_unknown_names_list_the_choices(name):
+    with pytest.raises(UserError, match="auto, cpu, t4, tensorrt"):
+        resolve_hardware(name)
+
+
+def test_precisions_of_a_cpu():
+    cpu = resolve_hardware("cpu")
+    assert {"fp32", "int8"} <= set(supported_precisions(cpu)) <= {"fp32", "bf16", "int8"}
+    check_precision("int8", cpu)
+    with pytest.raises(UserError, match=r"fp16 does not run on cpu .* use fp32"):
+        check_precision("fp16", cpu)
