@@ -22,7 +22,7 @@ def background(side: int, rng: np.random.Generator) -> Scene:
     scene = _texture(side, rng)
     if rng.random() < 0.4:
         _ruled_lines(scene, rng)
-    for _ in range(rng.integers(2, 9)):
+    for _ in range(rng.integers(1, 7)):
         _CLUTTER[rng.integers(len(_CLUTTER))](scene, rng)
     return scene
 
@@ -36,7 +36,7 @@ def _texture(side: int, rng: np.random.Generator) -> Scene:
         middle + (corners - middle) * np.float32(0.5), (side, side), interpolation=cv2.INTER_LINEAR
     )
     for cells in (4, 12, 40, 110):
-        strength = rng.uniform(0, 22)
+        strength = rng.uniform(0, 16)
         noise = rng.normal(0, strength, (cells, cells, 1)) + rng.normal(0, strength / 3, (cells, cells, 3))
         scene += cv2.resize(noise.astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
     return np.clip(scene, 0, 255).astype(np.uint8)

@@ -50,7 +50,7 @@ def draw_glyph(image: NDArray[np.float32], label: int, height: float, rng: np.ra
     padded = np.pad(image, border)
     smooth = cv2.resize(padded, (fine, fine), interpolation=cv2.INTER_CUBIC)
     scale = height / fine * (8 + 2 * border) / 8
-    angle = np.deg2rad(rng.uniform(-14, 14))
+    angle = np.deg2rad(rng.uniform(-10, 10))
     slant = rng.uniform(-0.2, 0.2)
     stretch = rng.uniform(0.8, 1.25)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

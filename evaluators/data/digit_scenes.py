@@ -36,14 +36,14 @@ def make_scene(
 
     Returns:
         BGR image uint8 (SIDE, SIDE, 3); boxes int64 (k, 4) xyxy, the extent of the visible strokes;
-        labels (k,). k is 0 to 13.
+        labels (k,). k is 0 to 10.
     """
     scene = background(SIDE, rng).astype(np.float32)
     placed: list[_Placed] = []
-    count = 0 if rng.random() < 0.02 else int(rng.integers(3, 14))
+    count = 0 if rng.random() < 0.02 else int(rng.integers(3, 11))
     for _ in range(count):
         index = rng.integers(len(images))
-        height = float(np.exp(np.clip(rng.normal(np.log(46), 0.52), np.log(14), np.log(125))))
+        height = float(np.exp(np.clip(rng.normal(np.log(68), 0.48), np.log(18), np.log(150))))
         _place(scene, draw_glyph(images[index], int(labels[index]), height, rng), placed, rng)
     boxes = np.array([one.extent for one in placed], dtype=np.int64).reshape(-1, 4)
     return _photograph(scene, rng), boxes, np.array([one.label for one in placed], dtype=np.int64)
@@ -113,7 +113,7 @@ def _extent(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
 def _ink(behind: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     """A colour that stands out: darker or lighter than what is behind it, from faint to stark."""
     brightness = float(behind.mean())
-    difference = rng.uniform(38, 170)
+    difference = rng.uniform(60, 190)
     darker = brightness - difference
     lighter = brightness + difference
     # Go where there is room; where both ways are open, either.
@@ -132,9 +132,9 @@ def _photograph(scene: Scene, rng: np.random.Generator) -> NDArray[np.uint8]:
     import cv2
 
     if rng.random() < 0.6:
-        scene = cv2.GaussianBlur(scene, (0, 0), rng.uniform(0.4, 1.4))
+        scene = cv2.GaussianBlur(scene, (0, 0), rng.uniform(0.4, 1.1))
     light = cv2.resize(
         rng.uniform(0.75, 1.15, (2, 2)).astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_LINEAR
     )
-    noise = rng.standard_normal(scene.shape, dtype=np.float32) * np.float32(rng.uniform(1, 11))
+    noise = rng.standard_normal(scene.shape, dtype=np.float32) * np.float32(rng.uniform(1, 9))
     return np.clip(scene * light[:, :, None] + noise, 0, 255).round().astype(np.uint8)
