@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluators.artefact import Artefact
+from evaluators.denormals import denormals_flushed
 from evaluators.hardware import Hardware, check_precision
 
 Floats = NDArray[np.float32]
@@ -64,8 +65,9 @@ def open_engine(artefact: Artefact, hardware: Hardware, threads: int | None = No
     check_precision(artefact.meta.precision, hardware)
     from evaluators.latency.openvino_engine import OpenVinoEngine
 
-    engine = OpenVinoEngine(artefact, hardware.device, threads)
-    try:
-        yield engine
-    finally:
-        engine.close()
+    with denormals_flushed():
+        engine = OpenVinoEngine(artefact, hardware.device, threads)
+        try:
+            yield engine
+        finally:
+            engine.close()

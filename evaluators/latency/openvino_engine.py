@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluators.artefact import Artefact
+from evaluators.denormals import flushes_denormals
 from evaluators.environment import physical_cores
 from evaluators.latency.openvino_graph import read_for_openvino
 from foundation.errors import UserError, WorkFailedError
@@ -64,7 +65,11 @@ class OpenVinoEngine:
         plain = {
             name: value if isinstance(value, bool | int) else _text(value) for name, value in reported.items()
         }
-        return {"threads": self._threads, "openvino_options": plain}
+        return {
+            "threads": self._threads,
+            "denormals_flushed": flushes_denormals(),
+            "openvino_options": plain,
+        }
 
     def infer(self, images: Floats) -> tuple[Floats, Floats]:
         self.load(images)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluators.denormals import denormals_flushed
 from foundation.errors import UserError
 from yolov6space.candidate import Precision
 
@@ -92,11 +93,8 @@ def insert_quantizers(folded: "nn.Module", calibration: Sequence[NDArray[np.floa
             for images in calibration:
                 network(torch.from_numpy(images))
 
-    was_flushing = _flush_denormals(True)
-    try:
+    with denormals_flushed():
         mtq.quantize(folded, _CONFIG, run)
-    finally:
-        _flush_denormals(was_flushing)
 
 
 def quantized_layers(network: "nn.Module") -> tuple[str, ...]:
@@ -125,12 +123,3 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(disabled)
-
-
-def _flush_denormals(on: bool) -> bool:
-    """Set the CPU's treatment of denormal numbers for PyTorch; returns whether they were flushed before."""
-    import torch
-
-    was_flushing = bool((torch.tensor([1e-40]) * 1.0).item() == 0.0)
-    torch.set_flush_denormal(on)
-    return was_flushing
