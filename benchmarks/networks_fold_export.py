@@ -28,6 +28,7 @@ from yolov6space.space import Space
 
 SIZE, CLASSES = 64, 3
 FOLD_BAR, ONNX_BAR = 1e-5, 1e-4
+LOGIT_LIMIT = 20.0  # scores are 2e-9 from 0 or 1 there
 
 
 def difference(one: Tensor, other: Tensor) -> float:
@@ -45,6 +46,21 @@ def randomise_norms(detector: Detector, generator: torch.Generator) -> None:
             norm.running_mean.copy_(0.2 * torch.randn(shape, generator=generator))
             norm.weight.data.copy_(0.5 + torch.rand(shape, generator=generator))
             norm.bias.data.copy_(0.3 * torch.randn(shape, generator=generator))
+
+
+@torch.no_grad()
+def bound_logits(detector: Detector, images: Tensor) -> float:
+    """Scale class predictors down so that no logit exceeds `LOGIT_LIMIT`; the largest one before.
+
+    Random statistics make the signal of some deep candidates explode (logits of 1e5 were seen). Float32 leaves
+    such a logit an error near 1, so that scores compare noise with noise, in PyTorch against float64 as well.
+    """
+    largest = float(detector(images).class_logits.abs().max())
+    if largest > LOGIT_LIMIT:
+        for name, parameter in detector.head.named_parameters():
+            if "cls_pred" in name:
+                parameter.mul_(LOGIT_LIMIT / largest)
+    return largest
 
 
 @torch.no_grad()
@@ -98,6 +114,7 @@ def main() -> int:
             detector = realistic_statistics(build(candidate.model, CLASSES), index).eval()
             realistic = fold_difference(detector, fuse(detector), images)
             randomise_norms(detector, torch.Generator().manual_seed(index))
+            largest = bound_logits(detector, images)
             folded = fuse(detector)
             row = {
                 "key": candidate.key,
@@ -105,12 +122,18 @@ def main() -> int:
                 "onnx": onnx_difference(folded, images, Path(folder) / "model.onnx"),
                 "layers_agree": layers_agree(detector, folded),
                 "fold_realistic": realistic,
+                "largest_logit": largest,
             }
             rows.append(row)
             print(index, row, file=sys.stderr)
     worst = {name: max(row[name] for row in rows) for name in ("fold", "onnx", "fold_realistic")}
+    scaled = sum(row["largest_logit"] > LOGIT_LIMIT for row in rows)
     agree = sum(bool(row["layers_agree"]) for row in rows)
-    print(json.dumps({"candidates": len(rows), "worst": worst, "layers_agree": agree}, indent=2))
+    print(
+        json.dumps(
+            {"candidates": len(rows), "worst": worst, "layers_agree": agree, "scaled_down": scaled}, indent=2
+        )
+    )
     return int(worst["fold"] > FOLD_BAR or worst["onnx"] > ONNX_BAR or agree < len(rows))
 
 
