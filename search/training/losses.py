@@ -81,16 +81,16 @@ class DetectionLoss:
         return Loss(CLASS_WEIGHT * classification, BOX_WEIGHT * box, DFL_WEIGHT * dfl)
 
 
-def distribution_focal_loss(logits_P4R: Tensor, distances_P4: Tensor) -> Tensor:
+def distribution_focal_loss(logits: Tensor, distances: Tensor) -> Tensor:
     """DFL P (arXiv 2006.04388), mean over the sides: cross-entropy with the two bins around the distance.
 
-    Distances are in bins and clipped to what the bins can express.
+    Logits are P,4,bins; distances P,4 are in bins and clipped to what the bins can express.
     """
-    bins = logits_P4R.shape[-1]
-    wanted = distances_P4.clamp(0, bins - 1 - 0.01)
+    bins = logits.shape[-1]
+    wanted = distances.clamp(0, bins - 1 - 0.01)
     lower = wanted.floor()
     share = (wanted - lower).flatten()
-    logits, index = logits_P4R.reshape(-1, bins), lower.long().flatten()
+    logits, index = logits.reshape(-1, bins), lower.long().flatten()
     below = cross_entropy(logits, index, reduction="none") * (1 - share)
     above = cross_entropy(logits, index + 1, reduction="none") * share
     return (below + above).reshape(-1, 4).mean(1)

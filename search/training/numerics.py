@@ -31,7 +31,7 @@ def autocast(dtype: torch.dtype, device: torch.device) -> AbstractContextManager
 def memory_format(device: torch.device) -> torch.memory_format:
     """Channels-last on a GPU, where tensor cores want it; contiguous on a CPU.
 
-    On a CPU PyTorch 2.13 writes past a buffer in the backward pass of a 1x1 convolution of stride 2 with three
-    channels-last input channels (RepVGG's stem): the process dies with a corrupted heap.
+    On a CPU PyTorch 2.13 writes past a buffer in the backward pass of a 1x1 convolution of stride 2 with
+    three channels-last input channels (RepVGG's stem): the process dies with a corrupted heap.
     """
     return torch.channels_last if device.type == "cuda" else torch.contiguous_format

@@ -8,6 +8,8 @@ from torch.optim.swa_utils import AveragedModel
 from search.training.schedule import MOMENTUM, Plan
 from yolov6space.networks import Detector
 
+_Tensors = tuple[Tensor, ...] | list[Tensor]
+
 
 def parameter_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:
     """`decayed`: kernels; `norm`: other weights (BatchNorm, scales); `bias`: biases, BatchNorm's included."""
@@ -25,7 +27,7 @@ def make_optimizer(model: nn.Module, plan: Plan) -> SGD:
         for kind, parameters in parameter_groups(model).items()
         if parameters
     ]
-    return SGD(groups, lr=plan.lr, momentum=MOMENTUM, nesterov=True)
+    return SGD(groups, lr=plan.lr, momentum=MOMENTUM, nesterov=True, fused=True)
 
 
 def make_scheduler(optimizer: SGD, plan: Plan) -> torch.optim.lr_scheduler.LambdaLR:
@@ -59,7 +61,7 @@ def make_average(detector: Detector, plan: Plan) -> AveragedModel:
     """EMA of weights and BatchNorm statistics with the plan's decay; `update_parameters` once per step."""
 
     @torch.no_grad()
-    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+    def update(averaged: _Tensors, current: _Tensors, count: Tensor | int) -> None:
         if not averaged[0].is_floating_point():  # BatchNorm's step counters
             for kept, new in zip(averaged, current, strict=True):
                 kept.copy_(new)

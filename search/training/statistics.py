@@ -15,7 +15,7 @@ BATCHES = 16
 def renew_statistics(
     averaged: Detector, loader: Loader, plan: Plan, device: torch.device, dtype: torch.dtype
 ) -> None:
-    """Replace the BatchNorm statistics of `averaged` by those of its own weights on the last training pictures.
+    """Replace the BatchNorm statistics of `averaged` by those its own weights have on the last pictures.
 
     Averages of statistics lag behind weights that move fast, which short runs feel most (arXiv 2105.07576,
     "precise BN"). Costs `BATCHES` forward passes.

@@ -45,7 +45,8 @@ class Stepper:
         device: torch.device,
     ) -> "Stepper":
         """Ready for step 0. The detector is moved to `device` and trained in place."""
-        detector = detector.to(device=device, memory_format=memory_format(device)).train()
+        detector = detector.to(device).train()
+        detector.to(memory_format=memory_format(device))  # type: ignore[call-overload]
         optimizer = make_optimizer(detector, plan)
         dtype = compute_type(amp, device)
         return cls(

@@ -46,8 +46,8 @@ def train(
 ) -> TrainedNetwork:
     """Train a candidate on the `train` split and write its averaged weights to `folder`.
 
-    The same candidate, data, options and number of threads give the same weights on a CPU, also when a run was
-    killed and called again: it goes on from the checkpoint in `folder`.
+    The same candidate, data, options and number of threads give the same weights on a CPU, also when a run
+    was killed and called again: it goes on from the checkpoint in `folder`.
 
     Args:
         folder: made if absent; belongs to this run alone.

@@ -22,10 +22,10 @@ _TINY = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class AtssAssigner:
-    """Each object looks at the `topk` nearest points per stride and takes those whose anchor box overlaps it by
-    at least mean plus standard deviation of these overlaps, if they lie inside it.
+    """Each object takes, of the `topk` nearest points per stride, those inside it whose anchor box fits best.
 
-    A point wanted by several objects goes to the one its anchor box overlaps most. The target score is the IoU
+    Best means an overlap of at least mean plus standard deviation of the overlaps of these nearest points. A
+    point wanted by several objects goes to the one its anchor box overlaps most. The target score is the IoU
     of the predicted box, as the release has it.
     """
 

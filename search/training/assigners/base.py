@@ -1,6 +1,6 @@
 """What an assigner is given and what it gives back.
 
-Shape legend: B batch, A anchor points, C classes, M ground truths of the whole batch, P positive anchor points.
+Shape legend: B batch, A anchor points, C classes, M ground truths of all images, P positive anchor points.
 Boxes are x1, y1, x2, y2 in pixels of the input; everything is float32 and without gradient.
 """
 
@@ -76,21 +76,24 @@ def no_assignment(like: Tensor) -> Assignment:
     return Assignment(empty, empty, like.new_empty(0))
 
 
-def side_margin(points_A2: Tensor, boxes_M4: Tensor) -> Tensor:
-    """M,A: distance of a point to the nearest side of a box, above zero inside it."""
-    x, y = points_A2.unbind(-1)
-    left, top, right, bottom = boxes_M4[:, :, None].unbind(1)
+def side_margin(points: Tensor, boxes: Tensor) -> Tensor:
+    """M,A: distance of each of the points A,2 to the nearest side of each of the boxes M,4; above zero inside."""
+    x, y = points.unbind(-1)
+    left, top, right, bottom = boxes[:, :, None].unbind(1)
     horizontal = torch.minimum(x - left, right - x)
     return torch.minimum(horizontal, torch.minimum(y - top, bottom - y), out=horizontal)
 
 
-def keep_best(place_P: Tensor, preference_P: Tensor, places: int) -> Tensor:
-    """Mask P: of several claims to one place the one with the highest preference (ties: the first)."""
-    best = preference_P.new_full((places,), -torch.inf)
-    best.scatter_reduce_(0, place_P, preference_P, "amax")
-    holds = (preference_P == best[place_P]).nonzero().squeeze(1)
-    first = torch.full((places,), len(place_P), device=place_P.device, dtype=torch.long)
-    first.scatter_reduce_(0, place_P[holds], holds, "amin")
-    mask = torch.zeros_like(place_P, dtype=torch.bool)
-    mask[holds] = first[place_P[holds]] == holds
+def keep_best(place: Tensor, preference: Tensor, places: int) -> Tensor:
+    """Mask P: of several claims to one place, the one with the highest preference (ties: the first).
+
+    `place` P holds 0..places-1, `preference` P any finite number.
+    """
+    best = preference.new_full((places,), -torch.inf)
+    best.scatter_reduce_(0, place, preference, "amax")
+    holds = (preference == best[place]).nonzero().squeeze(1)
+    first = torch.full((places,), len(place), device=place.device, dtype=torch.long)
+    first.scatter_reduce_(0, place[holds], holds, "amin")
+    mask = torch.zeros_like(place, dtype=torch.bool)
+    mask[holds] = first[place[holds]] == holds
     return mask

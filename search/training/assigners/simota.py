@@ -24,8 +24,8 @@ _UNUSABLE = 1e8  # cost of a point that is neither in the box nor near its centr
 class SimOtaAssigner:
     """Each object takes the k cheapest points, k the sum of its ten best IoUs (at least one).
 
-    Cost is the classification loss plus `iou_weight` times -log IoU. A point wanted by several objects goes to
-    the cheapest. The target score is the IoU. Defaults: YOLOv6 0.1.0.
+    Cost is the classification loss plus `iou_weight` times -log IoU. A point wanted by several objects goes
+    to the cheapest. The target score is the IoU. Defaults: YOLOv6 0.1.0.
     """
 
     candidates: int = 10

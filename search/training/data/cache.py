@@ -13,7 +13,7 @@ MIB = 2**20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """An image with its objects: `image` BGR uint8 HWC, `boxes` float32 (n, 4) x1 y1 x2 y2 pixels, `labels` (n,)."""
+    """An image with its objects: BGR uint8 HWC, boxes float32 (n, 4) x1 y1 x2 y2 in its pixels, labels (n,)."""
 
     image: Image
     boxes: NDArray[np.float32]
@@ -23,8 +23,8 @@ class Sample:
 class ImageCache:
     """Images of a split with the longer side scaled to `size`; crowd regions are left out.
 
-    Images are decoded on first use and kept while they fit into `limit_mib` (None: a quarter of the memory that
-    is available now); the others are decoded again each time. May be used by several threads.
+    Images are decoded on first use and kept while they fit into `limit_mib` (None: a quarter of the memory
+    that is available now); the others are decoded again each time. May be used by several threads.
     """
 
     def __init__(self, split: Split, size: int, limit_mib: int | None = None) -> None:

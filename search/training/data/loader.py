@@ -1,7 +1,7 @@
 """Training batches, prepared in the background while the network computes.
 
-Threads do: OpenCV and torch leave the interpreter lock, and one cache serves all of them. A picture depends on
-seed and position only, so neither the number of threads nor an interruption changes what is trained on.
+Threads do: OpenCV and torch leave the interpreter lock, and one cache serves all of them. A picture depends
+on seed and position only, so neither the number of threads nor an interruption changes what is trained on.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from search.training.data.cache import Sample
 def mosaic(samples: Sequence[Sample], size: int, random: np.random.Generator) -> Sample:
     """Four samples, none larger than `size`, as one picture of 2 size x 2 size; grey where nothing lies.
 
-    The corner where they meet lies anywhere in the middle half; what passes the edge is cut off. Boxes are cut
-    too, and boxes with nothing left are dropped.
+    The corner where they meet lies anywhere in the middle half; what passes the edge is cut off. Boxes are
+    cut too, and boxes with nothing left are dropped.
     """
     if len(samples) != 4:
         raise ValueError(f"a mosaic has four images, not {len(samples)}")

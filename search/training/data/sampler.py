@@ -1,4 +1,4 @@
-"""Which image is seen when. A pure function of seed and position, so any point of a run can be found again."""
+"""Which image is seen when: a pure function of seed and position, so any point of a run is found again."""
 
 from functools import lru_cache
 
