@@ -77,6 +77,7 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
             seed=options.seed,
             threads=options.threads_per_worker(),
             folder=str(folder.resolve()),
+            target_ms=options.target_ms,
         )
         wanted = _settings(options, data, hardware, space, image_size)
         known = _known_study(repository, name, wanted, resume=options.resume)

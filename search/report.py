@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from charts.published import published_points
 from storage.front import pareto_front
+from storage.records import LATENCY_MS
 from storage.states import TrialState
 from yolov6space.candidate import Candidate
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
     from search.driver import SearchResult
     from storage.records import TrialRecord
+
+PLAIN_WIDTH = 150  # of tables that do not go to a terminal
 
 
 def trial_json(trial: TrialRecord, *, on_front: bool) -> dict[str, Any]:
@@ -90,7 +94,7 @@ def print_report(result: SearchResult, plots: Mapping[str, Path]) -> None:
     """Tables and next commands on standard output."""
     from rich.console import Console
 
-    console = Console(soft_wrap=False)
+    console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
     settings = result.study.settings
     target = result.study.target_latency_ms
     front = pareto_front(result.trials)
@@ -184,20 +188,27 @@ def _official_table(trials: Iterable[TrialRecord]) -> Table:
 
     table = Table(title="Official variants: here, and as published", title_justify="left")
     table.add_column("variant")
-    for name in ("AP here", "ms here", "what happened", "AP published", "ms published"):
-        table.add_column(name, justify="left" if name == "what happened" else "right", overflow="fold")
+    for name in ("AP here", "ms here", "state", "AP published", "ms published"):
+        table.add_column(name, justify="left" if name == "state" else "right", overflow="fold")
     printed = {point.name: point for point in published_points()}
     for trial in trials:
         point = printed.get(trial.title.split()[0])
         table.add_row(
             trial.title,
             _number(trial.deployed.ap) if trial.deployed else "–",
-            f"{trial.latency.median_ms:.2f}" if trial.latency else "–",
-            trial.reason or str(trial.state),
+            _latency_text(trial),
+            str(trial.state),
             _number(point.ap if point else None),
             _number(point.latency_ms if point else None, 1),
         )
     return table
+
+
+def _latency_text(trial: TrialRecord) -> str:
+    if trial.latency is not None:
+        return f"{trial.latency.median_ms:.2f}"
+    bound = next((one for one in trial.estimates if one.quantity == LATENCY_MS), None)
+    return "–" if bound is None else f"over {bound.low:.0f} (estimated)"
 
 
 def _number(value: float | None, digits: int = 3) -> str:
