@@ -17,7 +17,7 @@ import numpy as np
 
 from foundation.errors import UserError
 
-VERSION = 3
+VERSION = 4
 # Images per split; digits are dealt out to the splits in the same proportion.
 IMAGES: Mapping[str, int] = {"train": 480, "val": 160, "test": 160}
 JPEG_QUALITY = 85

@@ -12,7 +12,7 @@ LETTERS = "AEFHKMNPRTVWXY"
 
 def random_colour(rng: np.random.Generator) -> Colour:
     """BGR 0..255; half of them nearly grey, as paper, walls and ink are."""
-    base = rng.uniform(15, 240)
+    base = rng.uniform(40, 245)
     spread = rng.choice([8.0, 70.0])
     return np.clip(base + rng.uniform(-spread, spread, 3), 0, 255).astype(np.float32)
 
@@ -36,7 +36,8 @@ def _texture(side: int, rng: np.random.Generator) -> Scene:
         middle + (corners - middle) * np.float32(0.5), (side, side), interpolation=cv2.INTER_LINEAR
     )
     for cells in (4, 12, 40, 110):
-        strength = rng.uniform(0, 16)
+        # Coarse texture may be strong; noise as fine as pen strokes would drown small digits.
+        strength = rng.uniform(0, 24 / np.log2(cells))
         noise = rng.normal(0, strength, (cells, cells, 1)) + rng.normal(0, strength / 3, (cells, cells, 3))
         scene += cv2.resize(noise.astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
     return np.clip(scene, 0, 255).astype(np.uint8)

@@ -16,6 +16,8 @@ LEAST_VISIBLE = 0.72
 # Intersection over the smaller of two boxes.
 MOST_OVERLAP = 0.3
 TRIES = 12
+# Digits that lie on a plain card, which hides what is behind it.
+CARD_SHARE = 0.25
 
 
 @dataclass(slots=True, eq=False)
@@ -36,14 +38,14 @@ def make_scene(
 
     Returns:
         BGR image uint8 (SIDE, SIDE, 3); boxes int64 (k, 4) xyxy, the extent of the visible strokes;
-        labels (k,). k is 0 to 10.
+        labels (k,). k is 0 to 12.
     """
     scene = background(SIDE, rng).astype(np.float32)
     placed: list[_Placed] = []
-    count = 0 if rng.random() < 0.02 else int(rng.integers(3, 11))
+    count = 0 if rng.random() < 0.02 else int(rng.integers(4, 13))
     for _ in range(count):
         index = rng.integers(len(images))
-        height = float(np.exp(np.clip(rng.normal(np.log(68), 0.48), np.log(18), np.log(150))))
+        height = float(np.exp(np.clip(rng.normal(np.log(66), 0.4), np.log(18), np.log(150))))
         _place(scene, draw_glyph(images[index], int(labels[index]), height, rng), placed, rng)
     boxes = np.array([one.extent for one in placed], dtype=np.int64).reshape(-1, 4)
     return _photograph(scene, rng), boxes, np.array([one.label for one in placed], dtype=np.int64)
@@ -54,7 +56,7 @@ def _place(scene: Scene, glyph: Glyph, placed: list[_Placed], rng: np.random.Gen
     height, width = glyph.mask.shape
     if min(height, width) < 4 or max(height, width) >= SIDE:
         return
-    on_card = rng.random() < 0.3
+    on_card = rng.random() < CARD_SHARE
     margin = int(rng.integers(2, 8)) if on_card else 0
     for _ in range(TRIES):
         top, left = int(rng.integers(0, SIDE - height)), int(rng.integers(0, SIDE - width))
@@ -113,16 +115,16 @@ def _extent(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
 def _ink(behind: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     """A colour that stands out: darker or lighter than what is behind it, from faint to stark."""
     brightness = float(behind.mean())
-    difference = rng.uniform(60, 190)
+    difference = rng.uniform(70, 190)
     darker = brightness - difference
     lighter = brightness + difference
-    # Go where there is room; where both ways are open, either.
+    # Go where there is room; where both ways are open, mostly darker, as ink on paper is.
     if darker < 0 and lighter > 255:
         target = 0.0 if brightness > 127 else 255.0
     elif darker < 0 or lighter > 255:
         target = lighter if darker < 0 else darker
     else:
-        target = darker if rng.random() < 0.5 else lighter
+        target = darker if rng.random() < 0.75 else lighter
     tint = rng.normal(0, rng.choice([4.0, 35.0]), 3)
     return np.clip(target + tint - tint.mean(), 0, 255).astype(np.float32)
 
