@@ -1,5 +1,7 @@
 """SGD in parameter groups, and the average of the weights (EMA)."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD
@@ -33,22 +35,13 @@ def make_optimizer(model: nn.Module, plan: Plan) -> SGD:
 def make_scheduler(optimizer: SGD, plan: Plan) -> torch.optim.lr_scheduler.LambdaLR:
     """The plan's learning rates, one step of the scheduler per step of training."""
 
-    def factor(kind: str) -> "_Factor":
-        return _Factor(plan, kind == "bias")
+    # Plain functions: LambdaLR would write the insides of a callable object into checkpoints.
+    def factor(kind: str) -> Callable[[int], float]:
+        return lambda step: plan.lr_factor(min(step, plan.steps), bias=kind == "bias")
 
     return torch.optim.lr_scheduler.LambdaLR(
         optimizer, [factor(group["kind"]) for group in optimizer.param_groups]
     )
-
-
-class _Factor:
-    """A named callable, so that LambdaLR keeps no lambda in checkpoints."""
-
-    def __init__(self, plan: Plan, bias: bool) -> None:
-        self._plan, self._bias = plan, bias
-
-    def __call__(self, step: int) -> float:
-        return self._plan.lr_factor(min(step, self._plan.steps), bias=self._bias)
 
 
 def set_momentum(optimizer: SGD, momentum: float) -> None:

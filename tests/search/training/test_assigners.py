@@ -152,7 +152,9 @@ def test_equals_the_loops(assigner: Assigner, slow, seed: int) -> None:
     predictions, grid, truth = scene(seed, objects=9)
     got, want = as_choice(assigner(predictions, grid, truth)), slow(predictions, grid, truth)
     assert want
-    assert {place: owner for place, (owner, _) in got.items()} == {place: owner for place, (owner, _) in want.items()}
+    assert {place: owner for place, (owner, _) in got.items()} == {
+        place: owner for place, (owner, _) in want.items()
+    }
     for place, (_, score) in want.items():
         assert got[place][1] == pytest.approx(score, abs=1e-4)
 

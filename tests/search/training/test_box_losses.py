@@ -82,7 +82,9 @@ def test_every_box_loss_of_a_recipe_exists() -> None:
 @given(predicted=boxes(), truth=boxes())
 @settings(max_examples=150, deadline=None)
 def test_equals_the_scalar_formulation(name: str, predicted: Box, truth: Box) -> None:
-    loss = BOX_LOSSES[name](torch.tensor([predicted], dtype=torch.float64), torch.tensor([truth], dtype=torch.float64))
+    loss = BOX_LOSSES[name](
+        torch.tensor([predicted], dtype=torch.float64), torch.tensor([truth], dtype=torch.float64)
+    )
     # The angle of two centres closer than about 1e-3 strides is blurred by the epsilon in its denominator.
     tolerance = 1e-5 if name != "siou" or math.dist(_centre(predicted), _centre(truth)) > 0.05 else 1e-3
     assert loss.item() == pytest.approx(SLOW[name](predicted, truth), abs=tolerance)

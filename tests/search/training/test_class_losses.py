@@ -32,7 +32,9 @@ def test_every_class_loss_of_a_recipe_exists() -> None:
 @pytest.mark.parametrize("logit", [-9.0, -4.6, -0.3, 0.0, 1.7, 8.0])
 @pytest.mark.parametrize("target", [0.0, 0.01, 0.4, 1.0])
 def test_equals_the_scalar_formulation(name: str, logit: float, target: float) -> None:
-    loss = CLASS_LOSSES[name](torch.tensor([logit], dtype=torch.float64), torch.tensor([target], dtype=torch.float64))
+    loss = CLASS_LOSSES[name](
+        torch.tensor([logit], dtype=torch.float64), torch.tensor([target], dtype=torch.float64)
+    )
     assert loss.item() == pytest.approx(slow(name, logit, target), rel=1e-6, abs=1e-12)
 
 

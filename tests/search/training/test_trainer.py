@@ -1,0 +1,227 @@
+"""Whole runs: they learn, repeat exactly, survive kills, and end with a reason when they cannot go on."""
+
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+from evaluators.data import DetectionData
+from foundation.errors import UserError
+from search.training import (
+    OutOfTime,
+    TrainingDiverged,
+    TrainingOptions,
+    TrainingProgress,
+    estimate_seconds_per_image,
+    load_detector,
+    train,
+)
+from search.training import trainer as trainer_module
+from search.training.checkpoint import FILE
+from search.training.weights import same_weights, save_detector
+from yolov6space.candidate import Candidate
+from yolov6space.networks import Detector, build
+
+
+def options(**changes) -> TrainingOptions:
+    return TrainingOptions(**{"epochs": 4, "image_size": 64, "batch": 4, "amp": "off", **changes})
+
+
+def run(tiny: Candidate, data: DetectionData, folder: Path, told: TrainingOptions, **rest) -> Detector:
+    return load_detector(tiny.model, 2, train(tiny, data, told, folder=folder, **rest).weights)
+
+
+class Killed(BaseException):
+    """As sudden as a signal."""
+
+
+def kill_after(steps: int):
+    entered = 0
+
+    @contextmanager
+    def guard():
+        nonlocal entered
+        if entered == steps:
+            raise Killed
+        entered += 1
+        yield
+
+    return guard
+
+
+def test_training_lowers_the_loss_and_reports_as_it_goes(
+    tiny: Candidate, rectangles: DetectionData, folder: Path
+) -> None:
+    seen: list[TrainingProgress] = []
+    trained = train(tiny, rectangles, options(epochs=40), folder=folder, on_progress=seen.append)
+    assert trained.steps == 100 and trained.images_seen == 400 and trained.weights.parent == folder
+    assert seen[-1].step == seen[-1].steps == 100 and seen[-1].seconds_left == 0 and seen[-1].epoch == 40
+    assert sum(trained.losses.values()) < 0.8 * seen[0].loss
+    assert not (folder / FILE).exists()
+
+
+@pytest.mark.parametrize("amp", ["off", "bf16"])
+def test_the_same_run_gives_the_same_weights(
+    tiny: Candidate, rectangles: DetectionData, tmp_path: Path, amp: str
+) -> None:
+    first = run(tiny, rectangles, tmp_path / "a", options(amp=amp))
+    torch.manual_seed(99)  # whatever the caller did with the global generator
+    assert same_weights(first, run(tiny, rectangles, tmp_path / "b", options(amp=amp, workers=2)))
+    assert not same_weights(first, run(tiny, rectangles, tmp_path / "c", options(amp=amp, seed=1)))
+
+
+@pytest.mark.parametrize("amp", ["off", "bf16"])
+def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(
+    tiny: Candidate, rectangles: DetectionData, tmp_path: Path, amp: str
+) -> None:
+    told = options(amp=amp, checkpoint_seconds=0)
+    unbroken = run(tiny, rectangles, tmp_path / "unbroken", told)
+    broken = tmp_path / "broken"
+    for steps in (3, 1, 4):
+        with pytest.raises(Killed):
+            train(tiny, rectangles, told, folder=broken, device_guard=kill_after(steps))
+    assert (broken / FILE).exists()
+    entered = []
+
+    @contextmanager
+    def count():
+        entered.append(1)
+        yield
+
+    assert same_weights(unbroken, run(tiny, rectangles, broken, told, device_guard=count))
+    assert len(entered) == 10 - 8
+
+
+def test_a_checkpoint_of_another_run_or_half_a_file_is_not_used(
+    tiny: Candidate, rectangles: DetectionData, tmp_path: Path
+) -> None:
+    told = options(checkpoint_seconds=0)
+    folder = tmp_path / "run"
+    with pytest.raises(Killed):
+        train(
+            tiny, rectangles, options(seed=5, checkpoint_seconds=0), folder=folder, device_guard=kill_after(4)
+        )
+    fresh = run(tiny, rectangles, tmp_path / "fresh", told)
+    assert same_weights(fresh, run(tiny, rectangles, folder, told))
+    with pytest.raises(Killed):
+        train(tiny, rectangles, told, folder=folder, device_guard=kill_after(4))
+    whole = (folder / FILE).read_bytes()
+    (folder / FILE).write_bytes(whole[: len(whole) // 2])
+    assert same_weights(fresh, run(tiny, rectangles, folder, told))
+
+
+def test_training_goes_on_from_earlier_weights(
+    tiny: Candidate, rectangles: DetectionData, tmp_path: Path
+) -> None:
+    first = train(tiny, rectangles, options(epochs=30), folder=tmp_path / "first")
+    seen: list[TrainingProgress] = []
+    train(
+        tiny,
+        rectangles,
+        options(epochs=1),
+        folder=tmp_path / "on",
+        init_weights=first.weights,
+        on_progress=seen.append,
+    )
+    start = train(tiny, rectangles, options(epochs=1), folder=tmp_path / "scratch")
+    assert seen[-1].loss < 0.8 * sum(start.losses.values())
+
+
+def test_class_predictors_of_another_data_set_are_left_out(
+    tiny: Candidate, rectangles: DetectionData, tmp_path: Path
+) -> None:
+    seven = build(tiny.model, 7)
+    with torch.no_grad():
+        seven.head.get_submodule("level8").get_submodule("reg_pred").bias.fill_(3.0)
+    save_detector(seven, tmp_path / "seven.safetensors")
+    continued = run(
+        tiny,
+        rectangles,
+        tmp_path / "run",
+        options(epochs=1, lr=1e-6),
+        init_weights=tmp_path / "seven.safetensors",
+    )
+    assert continued.state_dict()["head.level8.reg_pred.bias"].mean() == pytest.approx(3.0, abs=1e-3)
+
+
+def test_weights_of_another_network_are_refused(
+    tiny: Candidate, rectangles: DetectionData, tmp_path: Path
+) -> None:
+    detector = build(tiny.model, 2)
+    save_detector(detector, tmp_path / "w.safetensors")
+    assert same_weights(detector, load_detector(tiny.model, 2, tmp_path / "w.safetensors"))
+    with pytest.raises(UserError, match=r"cls_pred.* 2.* 3"):
+        load_detector(tiny.model, 3, tmp_path / "w.safetensors")
+    (tmp_path / "bad.safetensors").write_bytes(b"nonsense")
+    with pytest.raises(UserError, match="cannot be read"):
+        train(tiny, rectangles, options(), folder=tmp_path / "r", init_weights=tmp_path / "bad.safetensors")
+    with pytest.raises(UserError, match="cannot be read"):
+        load_detector(tiny.model, 2, tmp_path / "absent.safetensors")
+
+
+def test_a_run_that_cannot_end_in_time_is_given_up_at_once(
+    tiny: Candidate, rectangles: DetectionData, folder: Path
+) -> None:
+    started = time.monotonic()
+    with pytest.raises(OutOfTime, match=r"needs \d+ s more for \d+ of 25000 steps"):
+        train(tiny, rectangles, options(epochs=10000, deadline=started + 2), folder=folder)
+
+
+def test_divergence_is_said_and_not_written(tiny: Candidate, rectangles: DetectionData, folder: Path) -> None:
+    """A learning rate no network survives."""
+    with pytest.raises(TrainingDiverged, match="not finite at step"):
+        train(
+            tiny, rectangles, options(epochs=200, lr=9.0), folder=folder, init_weights=_poisoned(tiny, folder)
+        )
+    assert not list(folder.glob("weights*"))
+
+
+def _poisoned(tiny: Candidate, folder: Path) -> Path:
+    """Weights whose outputs overflow."""
+    folder.mkdir()
+    detector = build(tiny.model, 2)
+    with torch.no_grad():
+        detector.head.get_submodule("level8").get_submodule("cls_pred").bias.fill_(float("inf"))
+    save_detector(detector, folder / "start.safetensors")
+    return folder / "start.safetensors"
+
+
+def test_no_images_is_a_clear_refusal(tiny: Candidate, rectangles: DetectionData, folder: Path) -> None:
+    import dataclasses
+
+    empty = {**rectangles.splits, "train": rectangles.split("train").subset([])}
+    with pytest.raises(UserError, match="no training images"):
+        train(tiny, dataclasses.replace(rectangles, splits=empty), options(), folder=folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": 0}, "epochs"),
+        ({"image_size": 100}, "multiple of 32"),
+        ({"amp": "int4"}, "amp"),
+        ({"lr": -1.0}, "rate"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(change: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        options(**change)
+
+
+def test_settings_of_the_process_are_put_back(
+    tiny: Candidate, rectangles: DetectionData, folder: Path
+) -> None:
+    before = torch.get_num_threads()
+    with trainer_module.process_settings(options(threads=before + 1)):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+
+
+def test_the_estimate_is_a_speed_and_leaves_the_random_generator_alone(tiny: Candidate) -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    assert 0 < estimate_seconds_per_image(tiny, 2, options()) < 5
+    assert torch.equal(torch.rand(1), expected)
