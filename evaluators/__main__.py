@@ -10,6 +10,7 @@ from foundation.cli import LazyGroup, run
     commands={
         "latency": "evaluators.latency.command:latency_command",
         "accuracy": "evaluators.accuracy.command:accuracy_command",
+        "data": "evaluators.data.command:data_command",
     },
 )
 def evaluators() -> None:

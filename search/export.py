@@ -16,7 +16,6 @@ import click
 from foundation import cli
 from foundation.errors import UserError, WorkFailedError
 from search.units import LATENCY_MS
-from storage.front import best_feasible, pareto_front
 
 if TYPE_CHECKING:
     from storage import Repository
@@ -135,6 +134,8 @@ def choose(
 
 def best_under(trials: list[TrialRecord], study: str, limit_ms: float) -> TrialRecord:
     """The highest deployed AP whose median latency is within `limit_ms`. Raises UserError if there is none."""
+    from storage.front import pareto_front
+
     front = pareto_front(trials, feasible_only=False)  # by rising latency, so by rising AP too
     within = [one for one in front if one.deployed_latency and one.deployed_latency.median_ms <= limit_ms]
     if within:
@@ -145,6 +146,7 @@ def best_under(trials: list[TrialRecord], study: str, limit_ms: float) -> TrialR
 
 
 def _named(trials: list[TrialRecord], name: str) -> TrialRecord:
+    from storage.front import best_feasible
     from yolov6space.variants import get, official
 
     variant = get(name)
@@ -217,7 +219,7 @@ def verify_export(out: Path, study: StudyRecord, trial: TrialRecord) -> Verifica
     target = study.target_latency_ms
     return Verification(
         ap_stored=trial.deployed.ap,
-        ap=accuracy["AP"],
+        ap=accuracy["figures"]["AP"],
         median_ms_stored=trial.deployed_latency.median_ms,
         median_ms=latency["median_ms"],
         low_ms=latency["low_ms"],
