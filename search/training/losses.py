@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from search.training.assigners import ASSIGNERS, Anchors, GroundTruth, Predictions
+from search.training.assigners import ASSIGNERS, Anchors, Assigner, GroundTruth, Predictions
 from search.training.box_losses import BOX_LOSSES
 from search.training.class_losses import CLASS_LOSSES
 from yolov6space.candidate import Recipe
@@ -49,9 +49,9 @@ class DetectionLoss:
         self._reg_max = detector.model.reg_max
         self._class_loss = CLASS_LOSSES[recipe.class_loss]
         self._box_loss = BOX_LOSSES[recipe.box_loss]
-        self._assigner = recipe.assigner
+        self._assigner = ASSIGNERS[recipe.assigner]
 
-    def __call__(self, output: HeadOutput, truth: GroundTruth, assigner: str | None = None) -> Loss:
+    def __call__(self, output: HeadOutput, truth: GroundTruth, assigner: Assigner | None = None) -> Loss:
         """`assigner` replaces the recipe's (warm-up)."""
         logits, distances = output.class_logits.float(), output.distances.float()
         # Distances in stride units; boxes in stride units stay about 1 in size, so epsilons fit.
@@ -61,9 +61,8 @@ class DetectionLoss:
         boxes = torch.cat((centres - left_top, centres + right_bottom), -1)
         with torch.no_grad():
             pixels = boxes.detach() * self._anchors.strides[:, None]
-            assignment = ASSIGNERS[assigner or self._assigner](
-                Predictions(logits.detach(), pixels), self._anchors, truth
-            )
+            assign = assigner or self._assigner
+            assignment = assign(Predictions(logits.detach(), pixels), self._anchors, truth)
             image, anchor = assignment.place // len(centres), assignment.place % len(centres)
             targets = torch.zeros_like(logits)
             targets[image, anchor, truth.labels[assignment.truth]] = assignment.score

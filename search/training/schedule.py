@@ -12,25 +12,30 @@ from search.training.data.augment import LARGE, SMALL, Augmentation
 from search.training.options import TrainingOptions
 from yolov6space.candidate import ModelSpec
 
-# Release 0.2.0.
+# Release 0.2.0, for runs of LONG_EPOCHS.
+LONG_EPOCHS = 300
+PUBLISHED_LR, PUBLISHED_LR_N = 0.01, 0.02
+LR_N_UP_TO_CHANNELS = 256  # deepest stage of YOLOv6-N
 FINAL_LR_SHARE = 0.01
 MOMENTUM, WARMUP_MOMENTUM = 0.937, 0.8
 WARMUP_BIAS_LR = 0.1
 WEIGHT_DECAY, NOMINAL_BATCH = 5e-4, 64
 WARMUP_EPOCHS, WARMUP_MIN_STEPS = 3, 1000
 EMA_DECAY, EMA_RAMP = 0.9999, 2000
-PLAIN_EPOCHS_SHARE = 15 / 300
-ATSS_EPOCHS = 4
+PLAIN_SHARE = 15 / 300
+ATSS_SHARE = 4 / 300
 LARGE_FROM_CHANNELS = 768  # deepest stage of YOLOv6-M, the smallest variant with the strong settings
 
-# Short runs; see docs/training.md.
-PEAK_LR = 0.02
-WARMUP_SHARE = 0.1
+# Runs of up to SHORT_EPOCHS; between those and LONG_EPOCHS everything changes in proportion. Measured, see
+# docs/training.md.
+SHORT_EPOCHS = 50
+SHORT_LR = 0.08
+SHORT_MOSAIC = 0.0
+SHORT_SCALE = 0.2
+SHORT_PLAIN_SHARE = 0.15
+SHORT_ATSS_SHARE = 0.3
+WARMUP_SHARE = 0.1  # of the steps, at most
 EMA_WINDOW_SHARE = 0.05
-PLAIN_SHORT_SHARE = 0.15
-LONG_EPOCHS = 300
-SHORT_MOSAIC = 0.5
-ATSS_SHARE = 4 / 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,15 +60,21 @@ class Plan:
         cls, model: ModelSpec, options: TrainingOptions, images: int, *, resumed_weights: bool = False
     ) -> "Plan":
         """The plan for a network on a training split of that many images."""
-        published = LARGE if model.backbone[-1].channels >= LARGE_FROM_CHANNELS else SMALL
-        length = min(1.0, options.epochs / LONG_EPOCHS)
-        mosaic = SHORT_MOSAIC + (published.mosaic - SHORT_MOSAIC) * length
+        width = model.backbone[-1].channels
+        published = LARGE if width >= LARGE_FROM_CHANNELS else SMALL
+        published_lr = PUBLISHED_LR_N if width <= LR_N_UP_TO_CHANNELS else PUBLISHED_LR
+        length = _length(options.epochs)
         return cls(
             steps=max(1, round(options.epochs * images / options.batch)),
             steps_per_epoch=images / options.batch,
             batch=options.batch,
-            lr=options.lr or PEAK_LR,
-            augmentation=replace(published, mosaic=mosaic),
+            lr=options.lr or _between(SHORT_LR, published_lr, length),
+            augmentation=replace(
+                published,
+                mosaic=_between(SHORT_MOSAIC, published.mosaic, length),
+                mixup=published.mixup * length,
+                scale=_between(SHORT_SCALE, published.scale, length),
+            ),
             resumed_weights=resumed_weights,
         )
 
@@ -76,10 +87,11 @@ class Plan:
     @property
     def plain_from(self) -> int:
         """First step without mosaic and mixup."""
-        epochs = self.steps / self.steps_per_epoch
-        length = min(1.0, epochs / LONG_EPOCHS)
-        share = PLAIN_SHORT_SHARE + (PLAIN_EPOCHS_SHARE - PLAIN_SHORT_SHARE) * length
-        return self.steps - round(share * self.steps)
+        return self.steps - round(_between(SHORT_PLAIN_SHARE, PLAIN_SHARE, self._length) * self.steps)
+
+    @property
+    def _length(self) -> float:
+        return _length(self.steps / self.steps_per_epoch)
 
     @property
     def weight_decay(self) -> float:
@@ -115,7 +127,16 @@ class Plan:
             return self.augmentation
         return replace(self.augmentation, mosaic=0.0, mixup=0.0)
 
-    def assigner_at(self, step: int) -> str | None:
-        """`atss` at the start of a run from scratch, None for the recipe's own."""
-        warmup = min(ATSS_EPOCHS * self.steps_per_epoch, ATSS_SHARE * self.steps)
-        return "atss" if step < warmup and not self.resumed_weights else None
+    def warms_up_assigner(self, step: int) -> bool:
+        """Whether `WARMUP_ASSIGNER` stands in for the recipe's: at the start of a run from scratch."""
+        share = _between(SHORT_ATSS_SHARE, ATSS_SHARE, self._length)
+        return step < share * self.steps and not self.resumed_weights
+
+
+def _length(epochs: float) -> float:
+    """0 for a short run, 1 for one of published length."""
+    return min(1.0, max(0.0, (epochs - SHORT_EPOCHS) / (LONG_EPOCHS - SHORT_EPOCHS)))
+
+
+def _between(short: float, published: float, length: float) -> float:
+    return short * (1 - length) + published * length

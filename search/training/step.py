@@ -7,6 +7,7 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
+from search.training.assigners import WARMUP_ASSIGNER
 from search.training.data.loader import Batch
 from search.training.losses import DetectionLoss
 from search.training.numerics import autocast, compute_type, memory_format
@@ -71,7 +72,11 @@ class Stepper:
         images = batch.images.to(self.device, memory_format=memory_format(self.device))
         with autocast(self.dtype, self.device):
             output = self.detector(images)
-        loss = self.loss(output, batch.truth.to(self.device), self.plan.assigner_at(step))
+        loss = self.loss(
+            output,
+            batch.truth.to(self.device),
+            WARMUP_ASSIGNER if self.plan.warms_up_assigner(step) else None,
+        )
         total = loss.total
         parts = loss.parts()
         if not torch.isfinite(total):

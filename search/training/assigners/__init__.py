@@ -11,8 +11,12 @@ ASSIGNERS: dict[str, Assigner] = {
     "simota": SimOtaAssigner(),
 }
 
+# Until the boxes fit, their IoU is a poor target: small objects, whose first boxes fit worst, would hardly count.
+WARMUP_ASSIGNER: Assigner = AtssAssigner(hard=True)
+
 __all__ = [
     "ASSIGNERS",
+    "WARMUP_ASSIGNER",
     "Anchors",
     "Assigner",
     "Assignment",

@@ -26,10 +26,11 @@ class AtssAssigner:
 
     Best means an overlap of at least mean plus standard deviation of the overlaps of these nearest points. A
     point wanted by several objects goes to the one its anchor box overlaps most. The target score is the IoU
-    of the predicted box, as the release has it.
+    of the predicted box, as the release has it, or with `hard` 1, as the paper of ATSS has it.
     """
 
     topk: int = 9
+    hard: bool = False
 
     def __call__(self, predictions: Predictions, anchors: Anchors, truth: GroundTruth) -> Assignment:
         if not len(truth):
@@ -48,6 +49,8 @@ class AtssAssigner:
         place_P = truth.image[truth_P] * points + anchor_P
         kept = keep_best(place_P, overlap_MK[positive_MK], batch * points)
         place_P, truth_P = place_P[kept], truth_P[kept]
+        if self.hard:
+            return Assignment(place_P, truth_P, overlap_MK.new_ones(len(place_P)))
         found_P4 = predictions.boxes[place_P // points, place_P % points]
         return Assignment(place_P, truth_P, iou(found_P4, truth.boxes[truth_P]))
 

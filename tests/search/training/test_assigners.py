@@ -1,6 +1,7 @@
 """Assigners against slow formulations: loops over images, objects and points, one decision at a time."""
 
 import math
+from functools import partial
 from itertools import product
 
 import pytest
@@ -94,7 +95,7 @@ def slow_tal(predictions: Predictions, grid: Anchors, truth: GroundTruth) -> CHO
     return choice
 
 
-def slow_atss(predictions: Predictions, grid: Anchors, truth: GroundTruth) -> CHOICE:
+def slow_atss(predictions: Predictions, grid: Anchors, truth: GroundTruth, hard: bool = False) -> CHOICE:
     count, claims = len(grid.points), []
     half = 2.5 * grid.strides[:, None]
     cells = torch.cat((grid.points - half, grid.points + half), 1)
@@ -111,7 +112,10 @@ def slow_atss(predictions: Predictions, grid: Anchors, truth: GroundTruth) -> CH
             if value >= bar and inside(grid.points[a], truth.boxes[m]):
                 claims.append((int(truth.image[m]) * count + a, m, value))
     return {
-        place: (m, iou(predictions.boxes[place // count, place % count], truth.boxes[m]).item())
+        place: (
+            m,
+            1.0 if hard else iou(predictions.boxes[place // count, place % count], truth.boxes[m]).item(),
+        )
         for place, m in settle(claims).items()
     }
 
@@ -142,11 +146,12 @@ def slow_simota(predictions: Predictions, grid: Anchors, truth: GroundTruth) -> 
 CASES = [
     (TaskAlignedAssigner(), slow_tal),
     (AtssAssigner(), slow_atss),
+    (AtssAssigner(hard=True), partial(slow_atss, hard=True)),
     (SimOtaAssigner(), slow_simota),
 ]
 
 
-@pytest.mark.parametrize(("assigner", "slow"), CASES, ids=["tal", "atss", "simota"])
+@pytest.mark.parametrize(("assigner", "slow"), CASES, ids=["tal", "atss", "hard atss", "simota"])
 @pytest.mark.parametrize("seed", range(4))
 def test_equals_the_loops(assigner: Assigner, slow, seed: int) -> None:
     predictions, grid, truth = scene(seed, objects=9)

@@ -26,7 +26,9 @@ def test_a_run_of_published_length_follows_the_published_recipe() -> None:
     assert published.ema_decay(published.steps) == pytest.approx(0.9999)
     assert published.ema_decay(1999) == pytest.approx(0.9999 * (1 - math.exp(-1)))
     assert published.augmentation == SMALL
-    assert published.assigner_at(0) == "atss" and published.assigner_at(5 * COCO_IMAGES // 64) is None
+    assert published.lr == 0.02
+    assert published.warms_up_assigner(4 * COCO_IMAGES // 64 - 10)
+    assert not published.warms_up_assigner(4 * COCO_IMAGES // 64 + 10)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +69,7 @@ def test_trained_weights_are_not_shaken_at_the_start() -> None:
     options = TrainingOptions(epochs=20, image_size=192)
     again = Plan.of(get("YOLOv6-N").model, options, 200, resumed_weights=True)
     assert again.lr_factor(0, bias=True) == again.lr_factor(0)
-    assert again.assigner_at(0) is None
+    assert not again.warms_up_assigner(0)
 
 
 @pytest.mark.parametrize("steps", [40, 600, 5000])
@@ -85,11 +87,16 @@ def test_the_average_of_a_short_run_forgets_its_beginning(steps: int) -> None:
 
 
 def test_strong_augmentation_ends_before_the_run() -> None:
-    made = plan(epochs=48, name="YOLOv6-M")
+    made = plan(epochs=200, name="YOLOv6-M")
     assert made.augmentation_at(made.plain_from - 1).mixup > 0
     last = made.augmentation_at(made.plain_from)
     assert last.mosaic == last.mixup == 0 and last.flip == 0.5 and last.saturation == 0.7
     assert 0 < made.plain_from < made.steps
+
+
+def test_short_runs_do_without_mosaic_and_long_ones_come_to_it_gradually() -> None:
+    mosaics = [plan(epochs=epochs).augmentation.mosaic for epochs in (1, 50, 100, 200, 300, 500)]
+    assert mosaics == [0, 0, pytest.approx(0.2), pytest.approx(0.6), 1, 1]
 
 
 def test_tiny_data_still_trains_a_step() -> None:
