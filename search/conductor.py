@@ -7,8 +7,10 @@ candidates are trained longer.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,6 +30,7 @@ from yolov6space.space import Space
 
 MISFITS_BEFORE_STOP = 5  # proposals in a row whose training would outlast the exploring share
 FINALISTS = 3
+LATE_TOLERANCE = 1.1  # a training is given up when it would outlast the time left by more
 
 
 class View(Protocol):
@@ -220,7 +223,7 @@ class Conductor:
         epochs = min(
             round(self.policy.epochs * LONGER_TRAINING),
             self.plan.epochs_within(
-                self.plan.left() * (0.95 if last else 0.6), gflops, self.policy.train_images
+                self.plan.left() * (0.9 if last else 0.55), gflops, self.policy.train_images
             ),
         )
         if epochs < max(1, self.policy.epochs // 2):
@@ -252,6 +255,8 @@ class Conductor:
         return (ranked[0][1], len(ranked) - 1) if ranked else (None, 0)
 
     def _start(self, job: TrainJob) -> TrainJob:
+        if math.isfinite(self.plan.left()):
+            job = replace(job, deadline=time.time() + self.plan.left() * LATE_TOLERANCE)
         self._running[job.trial_id] = job
         return job
 
