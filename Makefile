@@ -26,12 +26,12 @@ $(VENV)/.made:
 $(VENV)/.installed: $(VENV)/.made $(INSTALL_INPUTS)
 	@echo "installing pinned dependencies into $(VENV) (about 2.7 GB, a minute or two) ..."
 	@$(PIP) torch
-	@$(PIP) -e .
+	@$(PIP) --config-settings editable_mode=compat -e .
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "installing test and lint tools ..."
-	@$(PIP) -e '.[dev]'
+	@$(PIP) --config-settings editable_mode=compat -e '.[dev]'
 	@touch $@
 
 setup: $(VENV)/.installed ## make .venv and install pinned dependencies

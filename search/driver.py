@@ -93,9 +93,10 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
         stack.enter_context(ray_session(options.ray_address, options.worker_count() * bench.threads))
         judge = RemoteJudge(bench)
         try:
-            speed = judge.seconds_per_gflop_image()
+            speed, threads = judge.training_speed()
         except JudgementError as error:
             raise WorkFailedError(f"cannot time a training step: {error}") from error
+        bench = replace(bench, threads=threads)
         if known is None:
             wanted["epochs"] = options.epochs or _epochs(options, data, image_size, speed)
             known = repository.create_study(name, wanted, target_latency_ms=options.target_ms)

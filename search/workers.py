@@ -82,8 +82,8 @@ class RemoteJudge:
         """Measure the untrained candidate. Raises JudgementError with a one-line reason."""
         return self._ask("latency", candidate)
 
-    def seconds_per_gflop_image(self) -> float:
-        """Training cost of this machine, from a few timed steps of YOLOv6-N."""
+    def training_speed(self) -> tuple[float, int]:
+        """Training cost of this machine and the best number of threads (see `stages.training_speed`)."""
         return self._ask("training_speed")
 
     def _ask(self, method: str, *arguments: Any) -> Any:
@@ -126,10 +126,10 @@ class _Judge:
 
         return judge_latency(Candidate.from_dict(candidate), self._bench)
 
-    def training_speed(self) -> float:
-        from search.stages import seconds_per_gflop_image
+    def training_speed(self) -> tuple[float, int]:
+        from search.stages import training_speed
 
-        return seconds_per_gflop_image(self._bench)
+        return training_speed(self._bench)
 
 
 def run_jobs(
