@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 INSTALL_INPUTS := pyproject.toml constraints.txt
 SEARCH_ARGS ?= --target-latency 8.8ms
 
@@ -20,18 +20,18 @@ $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "error: $(PYTHON) is too old; Python 3.11 or newer is needed (make PYTHON=python3.11 ...)"; exit 2; }
 	@$(PYTHON) -m venv $(VENV) || { echo "error: no venv module; on Debian: apt-get install python3-venv"; exit 2; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --upgrade pip
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.made $(INSTALL_INPUTS)
 	@echo "installing pinned dependencies into $(VENV) (about 2.7 GB, a minute or two) ..."
 	@$(PIP) torch
-	@$(PIP) --config-settings editable_mode=compat -e .
+	@$(PIP) -e .
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "installing test and lint tools ..."
-	@$(PIP) --config-settings editable_mode=compat -e '.[dev]'
+	@$(PIP) -e '.[dev]'
 	@touch $@
 
 setup: $(VENV)/.installed ## make .venv and install pinned dependencies

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from foundation.errors import UserError
 
 DEFAULT_TIME_BUDGET_S = 720.0
-DEFAULT_TRAIN_BATCH = 16
+DEFAULT_TRAIN_BATCH = 8  # short trainings gain more from steps than from large batches: docs/training.md
 FIXED_TRIALS = ("official", "none")
 
 
