@@ -27,7 +27,7 @@ class Boxes:
         return Boxes(self.xyxy[indices], self.scores[indices], self.labels[indices])
 
 
-def candidates(boxes_A4: NDArray[np.float32], scores_AC: NDArray[np.float32], protocol: Protocol) -> Boxes:  # noqa: N803
+def candidates(boxes_A4: NDArray[np.float32], scores_AC: NDArray[np.float32], protocol: Protocol) -> Boxes:
     """Boxes whose score passes the threshold, highest first; ties in anchor order. Copies, no views.
 
     What is no box (a side of no length, a number that is not finite) is left out.
