@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from foundation.cli import progress
 from foundation.errors import UserError, WorkFailedError
+from search.abilities import require_able
 from search.budget import TimePlan, exploration_epochs
 from search.conductor import Conductor, JudgementError, Policy
 from search.options import DEFAULT_TIME_BUDGET_S, DEFAULT_TRAIN_BATCH, SearchOptions
@@ -61,7 +62,8 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
     for warning in data.warnings:
         progress(f"data: {warning}")
     data.split("val")
-    space = Space.default() if options.space is None else Space.load(Path(options.space))
+    space = Space.load(options.space or "default")
+    require_able(space, hardware)
     image_size = options.image_size or hardware.default_image_size
     name = options.study_name(data.name, hardware.name, image_size)
     folder = RUNS / name

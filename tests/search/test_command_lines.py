@@ -21,6 +21,7 @@ BAD = [
     (["--target-latency", "8.8ms", "--image-size", "300"], "multiple of 32"),
     (["--target-latency", "8.8ms", "--data", "no/such/folder"], "no/such/folder"),
     (["--target-latency", "8.8ms", "--space", "no/such/space.yaml"], "no/such/space.yaml"),
+    (["--target-latency", "8.8ms", "--space", "paper"], "cannot do"),
     (["--target-latency", "8.8ms", "--sampler", "oracle"], "oracle"),
     (["--target-latency", "8.8ms", "--storage", "mysql://u:secret@h/d"], "mysql"),
     (["--target-latency", "8.8ms", "--resume", "--study", "nobody"], "nobody"),
