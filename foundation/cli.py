@@ -3,6 +3,7 @@
 import errno
 import importlib
 import json
+import os
 import sys
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -10,6 +11,8 @@ from typing import Any, NoReturn
 import click
 
 from foundation.errors import UserError, WorkFailedError
+
+TRACEBACK_VARIABLE = "YOLOV6_SEARCH_TRACEBACK"
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Machine-readable result on standard output."
@@ -52,6 +55,9 @@ def run(command: click.Command, program: str) -> NoReturn:
         command.main(prog_name=program, standalone_mode=False)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else "", err=True)
+        sys.exit(2)
     except click.ClickException as error:
         _leave(error.format_message(), 2)
     except UserError as error:
@@ -60,11 +66,26 @@ def run(command: click.Command, program: str) -> NoReturn:
         _leave(str(error), 1)
     except (click.Abort, KeyboardInterrupt):
         _leave("interrupted; everything finished so far is kept", 1)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
+    except Exception as error:
+        if os.environ.get(TRACEBACK_VARIABLE):
             raise
-        _leave(f"no space left on the device ({error.filename or 'disk'}): free some and run again", 2)
+        if is_disk_full(error):
+            _leave("no space left on the device: free some and run again", 2)
+        if isinstance(error, OSError) and error.strerror:
+            _leave(f"{error.filename or program}: {error.strerror}", 2)
+        _leave(
+            f"unexpected {type(error).__name__}: {error}; please report it, with the traceback that "
+            f"{TRACEBACK_VARIABLE}=1 shows",
+            1,
+        )
     sys.exit(0)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error says that the disk is full; libraries without errno say it in their words."""
+    return getattr(error, "errno", None) == errno.ENOSPC or any(
+        words in str(error) for words in ("No space left on device", "os error 28", "disk is full")
+    )
 
 
 def progress(message: str) -> None:

@@ -7,6 +7,7 @@ candidates are trained longer.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -15,11 +16,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from evaluators.latency.bound import lower_bound_ms
-from foundation.errors import UserError
 from search.budget import LONGER_TRAINING, TimePlan
 from search.evidence import deployed_evidence, measurement_from, over_target
 from search.stages import WEIGHTS_FILE, TrainJob
 from search.study import Known, propose
+from storage.errors import LeaseLostError
 from storage.front import pareto_front
 from storage.records import LATENCY_MS, NewEstimate, StudyRecord, TrialRecord
 from storage.repository import Repository
@@ -30,6 +31,8 @@ from yolov6space.space import Space
 
 MISFITS_BEFORE_STOP = 5  # proposals in a row whose training would outlast the exploring share
 FINALISTS = 3
+REFUSALS_BEFORE_STOP = 60  # a limit that nothing meets must not be searched for ever
+LONGER, CUT_SHORT = "longer", "cut short"  # kinds of event: a finalist's training ended, or did not
 LATE_TOLERANCE = 1.1  # a training is given up when it would outlast the time left by more
 
 
@@ -94,6 +97,7 @@ class Conductor:
     _too_long: set[str] = field(default_factory=set)
     _postponed: set[int] = field(default_factory=set)
     _finalists: set[int] = field(default_factory=set)
+    _refused_in_a_row: int = 0
     _exploring: bool = True
     _done: bool = False
 
@@ -130,6 +134,13 @@ class Conductor:
 
     def _explore(self) -> TrainJob | None:
         """A job, or None after one candidate was refused or after exploring was ended."""
+        if self._refused_in_a_row >= REFUSALS_BEFORE_STOP:
+            self.view.event(
+                f"{self._refused_in_a_row} candidates in a row were over the limit or failed: "
+                "allow a larger --target-latency or a smaller --image-size, or widen the --space"
+            )
+            self._exploring = False
+            return None
         waiting = next(
             (
                 trial
@@ -143,7 +154,9 @@ class Conductor:
         if waiting is None:
             self._exploring = False
             return None
-        return self._consider(waiting)
+        job = self._consider(waiting)
+        self._refused_in_a_row = 0 if job is not None else self._refused_in_a_row + 1
+        return job
 
     def _propose(self) -> TrialRecord | None:
         """Add the sampler's next candidate whose training fits the exploring share; None ends exploring."""
@@ -191,9 +204,9 @@ class Conductor:
                 self.repository.fail(trial.id, str(error))
                 self.view.event(f"trial {trial.number} {trial.title}: failed: {error}")
                 return None
-            except UserError as error:
-                self.repository.fail(trial.id, str(error))
-                return None
+            except BaseException:
+                self.repository.release(trial.id)  # the machine or the person stopped it, not the candidate
+                raise
             over = over_target(measured, self.policy.target_ms)
             if over is not None:
                 self.repository.infeasible(trial.id, measured, over)
@@ -244,10 +257,12 @@ class Conductor:
         """The one to train longer: of the front before others, of high AP before low; and how many are left."""
         trials = [trial for trial in self._trials() if trial.feasible]
         front = {trial.id for trial in pareto_front(trials)}
+        events = self.repository.events(self.study.id, limit=100_000)
+        tried = self._finalists | {event.trial_id for event in events if event.kind == LONGER}
         ranked = []
         for trial in trials:
             deployed = trial.deployed
-            if deployed is None or deployed.ap is None or trial.id in self._finalists:
+            if deployed is None or deployed.ap is None or trial.id in tried:
                 continue
             if (deployed.epochs or 0) <= self.policy.epochs:
                 ranked.append(((trial.id in front, deployed.ap), trial))
@@ -289,7 +304,7 @@ class Conductor:
             outcome = f"{words} after {job.epochs_before + job.epochs} epochs"
         else:
             outcome = f"longer training gave {words}: the earlier weights are kept"
-        self.repository.add_event(self.study.id, "longer", outcome, trial_id=trial.id)
+        self.repository.add_event(self.study.id, LONGER, outcome, trial_id=trial.id)
         self.view.event(f"trial {trial.number} {trial.title}: {outcome}")
 
     def failed(self, job: TrainJob, reason: str, *, out_of_time: bool = False) -> None:
@@ -299,7 +314,10 @@ class Conductor:
         self.view.event(f"trial {trial.number} {trial.title}: {reason}")
         if trial.state is not TrialState.RUNNING:
             self.repository.add_event(
-                self.study.id, "longer", f"longer training: {reason}", trial_id=trial.id
+                self.study.id,
+                CUT_SHORT if out_of_time else LONGER,
+                f"longer training: {reason}",
+                trial_id=trial.id,
             )
         elif out_of_time:
             self._postponed.add(trial.id)
@@ -311,7 +329,8 @@ class Conductor:
         """Put what still runs back to waiting: the run is being ended on purpose."""
         for trial in self._trials():
             if trial.state is TrialState.RUNNING and trial.id in self._running:
-                self.repository.release(trial.id)
+                with contextlib.suppress(LeaseLostError):
+                    self.repository.release(trial.id)
         self._running.clear()
 
     def _weights(self, trial: TrialRecord) -> str:
@@ -351,10 +370,13 @@ class Conductor:
 
     def _bound_ms(self, candidate: Candidate) -> NewEstimate | None:
         """The least time its FLOPs can take, by the best throughput measured here at this precision."""
+        spec = candidate.to_dict()
         pairs = [
             (trial.flops, trial.latency.median_ms)
             for trial in self._trials()
-            if trial.flops and trial.latency and trial.spec["precision"] == candidate.to_dict()["precision"]
+            if trial.flops
+            and trial.latency
+            and all(trial.spec[name] == spec[name] for name in ("precision", "image_size"))
         ]
         estimate = lower_bound_ms(self._gflops(candidate) * 1e9, pairs)
         if estimate is None:

@@ -44,6 +44,7 @@ class SearchResult:
     storage_url: str
     folder: Path
     interrupted: bool
+    asked: SearchOptions
 
 
 def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
@@ -82,7 +83,7 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
             target_ms=options.target_ms,
         )
         wanted = _settings(options, data, hardware, space, image_size)
-        known = _known_study(repository, name, wanted, resume=options.resume)
+        known = _known_study(repository, name, wanted, options)
         if known is not None:
             repository.hold_study(known.id)
             stack.callback(repository.release_study, known.id)
@@ -133,12 +134,14 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
                 run_jobs(conductor, bench, workers=options.worker_count(), folder=folder, stopped=stop.is_set)
             finally:
                 conductor.release_running()
-        return SearchResult(study, repository.trials(study.id), repository.url, folder, stop.is_set())
+        return SearchResult(
+            study, repository.trials(study.id), repository.url, folder, stop.is_set(), options
+        )
 
 
 def _absolute(source: str) -> str:
     """Workers run in other folders."""
-    return source if source == "bundled" else str(Path(source).resolve())
+    return source if source == "bundled" else str(Path(source).expanduser().resolve())
 
 
 def _require_disk(folder: Path) -> None:
@@ -177,10 +180,10 @@ def _settings(
 
 
 def _known_study(
-    repository: Repository, name: str, wanted: dict[str, Any], *, resume: bool
+    repository: Repository, name: str, wanted: dict[str, Any], options: SearchOptions
 ) -> StudyRecord | None:
     """The study of that name if it is there and asks the same question; UserError if it asks another."""
-    if not resume and name not in {study.name for study in repository.list_studies()}:
+    if not options.resume and name not in {study.name for study in repository.list_studies()}:
         return None
     study = repository.get_study(name)
     for key, value in wanted.items():
@@ -190,6 +193,11 @@ def _known_study(
         if before != value:
             shown = "" if key in ("space", "classes") else f" ({before!r}, now {value!r})"
             raise UserError(f"study {name} was made with another {key}{shown}; choose another --study name")
+    if options.epochs not in (None, study.settings["epochs"]):
+        raise UserError(
+            f"study {name} trains {study.settings['epochs']} epochs, not {options.epochs}: its trials would not "
+            "compare; leave out --epochs, or choose another --study name"
+        )
     return study
 
 
@@ -233,7 +241,7 @@ def _stop_on_signal() -> Iterator[threading.Event]:
 
     def handle(number: int, frame: FrameType | None) -> None:
         if stop.is_set():
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            raise KeyboardInterrupt
         stop.set()
         progress("stopping: what runs now goes back to waiting, everything finished is kept")
 

@@ -92,7 +92,10 @@ def main(
         results = []
         for trial in trials:
             folder = out / trial.title.replace(" ", "-") if many else out
-            results.append(_export(repository, chosen_study, trial, folder, verify=not no_verify))
+            limit_ms = best_under_ms or chosen_study.target_latency_ms
+            results.append(
+                _export(repository, chosen_study, trial, folder, limit_ms=limit_ms, verify=not no_verify)
+            )
     if as_json:
         cli.print_json(results)
     failed = [one for one in results if one["verification"] and not one["verification"]["passed"]]
@@ -127,9 +130,11 @@ def choose(
     if number is not None:
         found = next((trial for trial in trials if trial.number == number), None)
         if found is None:
-            raise UserError(f"study {study} has no trial {number}; it has 0 to {len(trials) - 1}")
+            known = f"it has 0 to {len(trials) - 1}" if trials else "it has none"
+            raise UserError(f"study {study} has no trial {number}; {known}")
         return [_require_deployed(found)]
-    return [_named(trials, name.strip()) for name in (select or "").split(",")]
+    named = [_named(trials, name.strip()) for name in (select or "").split(",")]
+    return list({trial.id: trial for trial in named}.values())
 
 
 def best_under(trials: list[TrialRecord], study: str, limit_ms: float) -> TrialRecord:
@@ -150,7 +155,9 @@ def _named(trials: list[TrialRecord], name: str) -> TrialRecord:
     from yolov6space.variants import get, official
 
     variant = get(name)
-    full = next(key for key, candidate in official().items() if candidate.model == variant.model)
+    full = next((key for key, candidate in official().items() if candidate.model == variant.model), None)
+    if full is None:
+        raise UserError(f"{name} is not an official variant: choose among {', '.join(official())}")
     same = [trial for trial in trials if (trial.name or "").split(" ")[0] == full]
     if not same:
         raise UserError(f"{full} is not a trial of this study; run it with --fixed-trials official")
@@ -169,8 +176,15 @@ def _require_deployed(trial: TrialRecord) -> TrialRecord:
 
 
 def _export(
-    repository: Repository, study: StudyRecord, trial: TrialRecord, out: Path, *, verify: bool
+    repository: Repository,
+    study: StudyRecord,
+    trial: TrialRecord,
+    out: Path,
+    *,
+    limit_ms: float | None,
+    verify: bool,
 ) -> dict[str, Any]:
+    from evaluators.artefact import load_artefact
     from search.model_card import model_card
 
     assert trial.deployed is not None and trial.deployed_latency is not None
@@ -180,12 +194,17 @@ def _export(
         raise UserError(
             f"the files of trial {trial.number} are gone ({source}); train it again in a new --study"
         )
+    if load_artefact(source).hash != trial.deployed.artefact_hash:
+        raise UserError(
+            f"{source} holds another network than trial {trial.number}'s; train it in a new --study"
+        )
     copy_whole(source, out)
+    (out / "README.md").write_text(model_card(study, trial, None))
     cli.progress(f"wrote trial {trial.number} ({trial.title}) to {out}")
-    verification = verify_export(out, study, trial) if verify else None
-    (out / "README.md").write_text(model_card(study, trial, verification))
     told = None
-    if verification is not None:
+    if verify:
+        verification = verify_export(out, study, trial, limit_ms)
+        (out / "README.md").write_text(model_card(study, trial, verification))
         told = {
             **{name: getattr(verification, name) for name in verification.__slots__},
             "passed": verification.same_ap and verification.within_target,
@@ -200,23 +219,26 @@ def copy_whole(source: Path, out: Path) -> None:
     """Copy a folder so that a kill or a full disk leaves no half of it. Refuses to overwrite."""
     if out.exists() and any(out.iterdir()):
         raise UserError(f"{out} is not empty: choose another --out, or remove it")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as temporary:
-        copied = Path(temporary) / "artefact"
-        shutil.copytree(source, copied)
-        if out.exists():
-            out.rmdir()
-        copied.replace(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as temporary:
+            copied = Path(temporary) / "artefact"
+            shutil.copytree(source, copied)
+            if out.exists():
+                out.rmdir()
+            copied.replace(out)
+    except OSError as error:
+        why = "no space left on the device" if cli.is_disk_full(error) else error.strerror or str(error)
+        raise UserError(f"cannot write {out}: {why}; choose another --out") from None
 
 
-def verify_export(out: Path, study: StudyRecord, trial: TrialRecord) -> Verification:
-    """Load the exported files in new processes and measure AP and latency again."""
+def verify_export(out: Path, study: StudyRecord, trial: TrialRecord, limit_ms: float | None) -> Verification:
+    """Load the exported files in new processes and measure AP and latency again, against `limit_ms`."""
     assert trial.deployed is not None and trial.deployed_latency is not None
     artefact = ["--artefact", str(out), "--hardware", str(study.settings["hardware"]), "--json"]
     data = str(study.settings["data"]["source"])
     latency = _run_json("latency", *artefact)
     accuracy = _run_json("accuracy", *artefact, "--data", data, "--split", "val")
-    target = study.target_latency_ms
     return Verification(
         ap_stored=trial.deployed.ap,
         ap=accuracy["figures"]["AP"],
@@ -224,8 +246,8 @@ def verify_export(out: Path, study: StudyRecord, trial: TrialRecord) -> Verifica
         median_ms=latency["median_ms"],
         low_ms=latency["low_ms"],
         high_ms=latency["high_ms"],
-        target_ms=target,
-        within_target=target is None or latency["low_ms"] <= target,
+        target_ms=limit_ms,
+        within_target=limit_ms is None or latency["low_ms"] <= limit_ms,
     )
 
 

@@ -11,6 +11,7 @@ from foundation.errors import UserError
 DEFAULT_TIME_BUDGET_S = 720.0
 DEFAULT_TRAIN_BATCH = 8  # short trainings gain more from steps than from large batches: docs/training.md
 FIXED_TRIALS = ("official", "none")
+_STUDY_NAME = re.compile(r"[A-Za-z0-9][\w .+-]{0,119}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,11 @@ class SearchOptions:
     def __post_init__(self) -> None:
         if self.image_size is not None and (self.image_size % 32 or not 32 <= self.image_size <= 2048):
             raise UserError(f"--image-size {self.image_size}: must be a multiple of 32 from 32 to 2048")
+        if self.study is not None and not _STUDY_NAME.fullmatch(self.study):
+            raise UserError(
+                f"--study {self.study[:40]!r}: a name has 1 to 120 letters, digits, spaces or . _ + - "
+                "and begins with a letter or digit (it names a folder too)"
+            )
 
     def study_name(self, data_name: str, hardware: str, image_size: int) -> str:
         """The given name, or one that tells what the study is about."""
@@ -56,8 +62,8 @@ class SearchOptions:
             return self.study
         seed = f"-seed{self.seed}" if self.seed else ""
         batch = f"-b{self.batch}" if self.batch != 1 else ""
-        data = re.sub(r"[^\w.-]+", "_", data_name)
-        return f"{data}-{hardware}-{image_size}px{batch}-{self.target_ms:g}ms{seed}"
+        data = re.sub(r"[^\w.-]+", "_", data_name)[:60]
+        return f"{data}-{hardware}-{image_size}px{batch}-{self.target_ms}ms{seed}"
 
     def worker_count(self) -> int:
         """One worker per two cores unless told otherwise: training uses the cores of its worker."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from charts.published import published_points
 from storage.front import pareto_front
 from storage.records import LATENCY_MS
 from storage.states import TrialState
+from storage.urls import mask
 from yolov6space.candidate import Candidate
 
 if TYPE_CHECKING:
@@ -129,13 +131,13 @@ def print_report(result: SearchResult, plots: Mapping[str, Path]) -> None:
 def next_commands(result: SearchResult) -> list[str]:
     """What a person probably wants to do next, ready to paste."""
     name, target = result.study.name, result.study.target_latency_ms
+    storage = [] if result.asked.storage is None else ["--storage", mask(result.asked.storage)]
     commands = []
     if pareto_front(result.trials):
-        commands.append(f"python -m search.export --study {name} --best-under {target:g}ms --out best")
-    commands.append("make dashboard   # or: python -m dashboard")
-    commands.append(
-        f"python -m search.run --target-latency {target:g}ms --study {name} --resume   # search on"
-    )
+        best = ["--study", name, "--best-under", f"{target}ms", "--out", "best", *storage]
+        commands.append(shlex.join(["python", "-m", "search.export", *best]))
+    commands.append(shlex.join(["python", "-m", "dashboard", *storage]))
+    commands.append("the same command again, to search on")
     return commands
 
 

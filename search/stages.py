@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yolov6space.candidate import Candidate
+from yolov6space.candidate import Candidate, digest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -195,7 +195,7 @@ def train_and_deploy(
         class_names=data.class_names,
         image_size=size,
         batch=bench.batch,
-        folder=Path(bench.folder) / "artefacts" / f"{candidate.key}-e{epochs}",
+        folder=Path(bench.folder) / "artefacts" / f"{candidate.key}-{_training_digest(job, bench, data)}",
         calibration=calibration_images(data, size, bench.batch)
         if candidate.precision.kind == "int8"
         else None,
@@ -239,12 +239,13 @@ def _train(
     """Train, or take the weights of an earlier candidate that differs from this one only in its precision."""
     from search.training import TrainedNetwork, TrainingOptions, train
 
-    name = f"{candidate.training_key}-e{job.epochs_before + job.epochs}-s{bench.seed}"
-    folder = Path(bench.folder) / "weights" / name
+    folder = Path(bench.folder) / "weights" / f"{candidate.training_key}-{_training_digest(job, bench, data)}"
     record = folder / "trained.json"
     if record.exists():
         known = TrainedNetwork(**json.loads(record.read_text()))
-        return dataclasses.replace(known, weights=folder / Path(known.weights).name)
+        weights = folder / Path(known.weights).name
+        if weights.is_file():
+            return dataclasses.replace(known, weights=weights)
     deadline = None if job.deadline is None else time.monotonic() + job.deadline - time.time()
     options = TrainingOptions(
         epochs=job.epochs,
@@ -267,6 +268,13 @@ def _train(
     return trained
 
 
+def _training_digest(job: TrainJob, bench: Bench, data: DetectionData) -> str:
+    """Names what the weights depend on besides the candidate, so that none are taken for another's."""
+    start = None if job.init_weights is None else Path(job.init_weights).parent.name
+    settings = [bench.image_size, bench.train_batch, bench.seed, job.epochs, job.epochs_before]
+    return digest([data.fingerprint, list(data.class_names), settings, start])
+
+
 def _not_while_measuring(bench: Bench) -> AbstractContextManager[None]:
     """Training and measuring share a CPU: a step waits while somebody measures there."""
     from evaluators.device_lock import working
@@ -287,8 +295,9 @@ def calibration_images(data: DetectionData, image_size: int, batch: int) -> list
         to_network(letterbox(read_image(image.path), image_size)[0])
         for image in images[::step][:CALIBRATION_IMAGES]
     ]
-    chosen += chosen[: -len(chosen) % batch]  # whole batches only: the graph has a fixed batch
-    return [np.stack(chosen[start : start + batch]) for start in range(0, len(chosen), batch)]
+    whole = -(-len(chosen) // batch) * batch  # whole batches only: the graph has a fixed batch
+    cycled = [chosen[index % len(chosen)] for index in range(whole)]
+    return [np.stack(cycled[start : start + batch]) for start in range(0, whole, batch)]
 
 
 def describe_artefact(artefact: Artefact) -> dict[str, Any]:
@@ -300,5 +309,8 @@ def describe_artefact(artefact: Artefact) -> dict[str, Any]:
 def write_text_atomically(path: Path, text: str) -> None:
     """Write so that a kill leaves either the old file or the whole new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     temporary.replace(path)

@@ -11,6 +11,7 @@ from ray.tune import Stopper
 from ray.tune.search import Searcher
 
 from foundation.errors import UserError
+from storage import LeaseLostError
 
 if TYPE_CHECKING:
     from search.stages import Bench, TrainJob
@@ -55,8 +56,8 @@ class StudySearcher(_NeverSaved, Searcher):
             return Searcher.FINISHED
         try:
             job = self._source.next_job()
-        except UserError as error:
-            self.problem = error
+        except (UserError, LeaseLostError) as error:
+            self.problem = _as_user_error(error)
             return Searcher.FINISHED
         if job is None:
             return Searcher.FINISHED if self._source.done or self.ended else None
@@ -96,8 +97,14 @@ class StudySearcher(_NeverSaved, Searcher):
     def _guarded(self, call: Callable[..., None], *arguments: Any, **named: Any) -> None:
         try:
             call(*arguments, **named)
-        except UserError as error:
-            self.problem = error
+        except (UserError, LeaseLostError) as error:
+            self.problem = _as_user_error(error)
+
+
+def _as_user_error(error: UserError | LeaseLostError) -> UserError:
+    if isinstance(error, UserError):
+        return error
+    return UserError(f"another program took over this study: {error}; end that one, or use another --study")
 
 
 class StopWhenEnded(_NeverSaved, Stopper):

@@ -1,5 +1,6 @@
 """Quantities as people write them on a command line: `8.8ms`, `30m`, `1h30m`."""
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -39,6 +40,8 @@ class Quantity(click.ParamType):
         if unknown:
             self._refuse(text, f"unknown unit {unknown[0]!r} (known: {', '.join(self._scale)})", param, ctx)
         total = sum(float(number) * self._scale[unit] for number, unit in parts)
+        if not math.isfinite(total):
+            self._refuse(text[:20] + "...", "is too large", param, ctx)
         if total <= 0:
             self._refuse(text, "must be more than zero", param, ctx)
         return total

@@ -8,7 +8,6 @@ JSON, failures included.
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import logging
 import os
@@ -17,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from foundation.cli import is_disk_full
 from foundation.errors import UserError
 from search.conductor import JudgementError
 
@@ -96,6 +96,8 @@ class RemoteJudge:
             return ray.get(getattr(self._actor, method).remote(*arguments), timeout=JUDGEMENT_TIMEOUT_S)
         except RayTaskError as error:
             cause = error.cause if isinstance(error.cause, Exception) else error
+            if is_disk_full(cause):
+                raise UserError(NO_SPACE) from None
             if isinstance(cause, UserError):
                 raise cause from None
             raise JudgementError(one_line(cause)) from error
@@ -186,13 +188,13 @@ def _run_job(config: dict[str, Any]) -> None:
         outcome = train_and_deploy(job, bench, tell)
     except OutOfTime as error:
         outcome = {"failed": one_line(error), "out_of_time": True}
-    except OSError as error:
-        full = error.errno == errno.ENOSPC
-        outcome = {"fatal": NO_SPACE} if full else {"failed": f"{type(error).__name__}: {one_line(error)}"}
-    except (TrainingDiverged, UserError) as error:
+    except TrainingDiverged as error:
         outcome = {"failed": one_line(error)}
+    except UserError as error:  # the data or the machine, not the candidate: every other would fail alike
+        outcome = {"fatal": one_line(error)}
     except Exception as error:  # noqa: BLE001 - whatever happened must reach the database as a reason
-        outcome = {"failed": f"{type(error).__name__}: {one_line(error)}"}
+        full = is_disk_full(error)
+        outcome = {"fatal": NO_SPACE} if full else {"failed": f"{type(error).__name__}: {one_line(error)}"}
     tune.report({OUTCOME: json.dumps(outcome)})
 
 

@@ -1,5 +1,6 @@
 """Database addresses: what is accepted, and how they are shown without their password."""
 
+import os
 import re
 from pathlib import Path
 
@@ -13,9 +14,12 @@ _CREDENTIALS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://[^\s:/@]*):[^\s/]*@",
 _KEYWORD_PASSWORD = re.compile(r"(password\s*=\s*)('[^']*'|[^\s&]+)", re.IGNORECASE)
 
 
+STORAGE_VARIABLE = "YOLOV6_SEARCH_STORAGE"
+
+
 def url_default() -> str:
-    """SQLite in the current directory's `runs` folder."""
-    return "sqlite:///runs/search.db"
+    """The address in the environment (it keeps a password off the command line), else `runs/search.db` here."""
+    return os.environ.get(STORAGE_VARIABLE) or "sqlite:///runs/search.db"
 
 
 def parse_url(url: str) -> URL:
@@ -23,7 +27,8 @@ def parse_url(url: str) -> URL:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
-        raise UserError(f"{mask(url)!r} is not a database URL; write for example {_EXAMPLES}") from None
+        # not shown: what does not parse may hold a password anywhere
+        raise UserError(f"that is not a database URL; write for example {_EXAMPLES}") from None
     backend = parsed.drivername.split("+")[0]
     if backend in ("postgresql", "postgres"):
         return parsed.set(drivername="postgresql+psycopg")
@@ -38,7 +43,7 @@ def parse_url(url: str) -> URL:
 
 def shown(url: URL) -> str:
     """The address for people: no driver, password masked."""
-    return url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True)
+    return mask(url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True))
 
 
 def mask(text: str) -> str:

@@ -73,6 +73,8 @@ def _multiple(value: object) -> Value:
 def _coefficient(value: object) -> Value:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError
+    if len(str(value)) > 20 or "e" in str(value).lower():
+        raise ValueError  # a huge exponent would build a huge number first
     try:
         fraction = Fraction(str(value)).limit_denominator(16)  # 0.667 means 2/3
     except ZeroDivisionError:

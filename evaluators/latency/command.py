@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
     from evaluators.latency.records import Measurement
 
 MAX_IMAGE_SIZE = 4096
+
+
+def _finite(ctx: click.Context, param: click.Parameter, value: float) -> float:
+    if not math.isfinite(value):
+        raise click.BadParameter("must be a finite number of seconds", ctx, param)
+    return value
 
 
 def _multiple_of_stride(ctx: click.Context, param: click.Parameter, value: int | None) -> int | None:
@@ -62,6 +69,7 @@ Examples:
     type=click.FloatRange(min=0, min_open=True),
     default=3.0,
     show_default=True,
+    callback=_finite,
     help="Sample at most so long.",
 )
 @json_option

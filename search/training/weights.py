@@ -22,6 +22,8 @@ def save_detector(detector: Detector, path: Path, metadata: Mapping[str, str] | 
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         save_file(state, temporary, dict(metadata or {}))
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

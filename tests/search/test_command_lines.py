@@ -25,6 +25,11 @@ BAD = [
     (["--target-latency", "8.8ms", "--sampler", "oracle"], "oracle"),
     (["--target-latency", "8.8ms", "--storage", "mysql://u:secret@h/d"], "mysql"),
     (["--target-latency", "8.8ms", "--resume", "--study", "nobody"], "nobody"),
+    (["--target-latency", "8.8ms", "--study", "../outside"], "--study"),
+    (["--target-latency", "8.8ms", "--study", ""], "--study"),
+    (["--target-latency", "9" * 400 + "ms"], "too large"),
+    (["--target-latency", "8.8ms", "--storage", "me:secret@host/db"], "database URL"),
+    (["--target-latency", "8.8ms", "--storage", "postgresql://127.0.0.1:1/db?password=secret"], "127.0.0.1"),
 ]
 
 

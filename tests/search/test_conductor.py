@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from foundation.errors import UserError
 from search.budget import TimePlan
 from search.conductor import Conductor, Policy
 from search.driver import fixed_trials
@@ -169,6 +170,32 @@ def test_judgement_that_fails_fails_its_trial_only(repository: Repository) -> No
     assert sum(trial.state is TrialState.FINISHED for trial in trials) == 3
 
 
+def test_limit_that_nothing_meets_ends_the_search(repository: Repository) -> None:
+    one = conductor(repository, trials=2)
+    one = replace(one, policy=replace(one.policy, target_ms=0.5))
+    assert run(one) == [] and one.done
+    assert len(repository.trials(1)) == 60
+    assert any("in a row" in event for event in one.view.events)
+
+
+def test_longer_training_is_not_repeated_in_a_later_run(repository: Repository) -> None:
+    one = conductor(repository, trials=2)
+    while (job := one.next_job()) is not None:
+        one.succeeded(job, trained(job, better=job.epochs_before == 0))
+    again = run(conductor(repository, trials=2))
+    assert again == []
+
+
+def test_a_machine_problem_puts_the_trial_back(repository: Repository) -> None:
+    def broken(candidate: dict[str, object]) -> dict[str, object]:
+        raise UserError("no space left")
+
+    one = replace(conductor(repository), judge=broken)
+    with pytest.raises(UserError):
+        one.next_job()
+    assert [trial.state for trial in repository.trials(1)] == [TrialState.WAITING]
+
+
 def test_failed_and_out_of_time_jobs(repository: Repository) -> None:
     one = conductor(repository, trials=4)
     first, second = one.next_job(), None
@@ -186,7 +213,7 @@ def test_failed_and_out_of_time_jobs(repository: Repository) -> None:
 
 
 def test_training_longer_than_the_time_left_waits(repository: Repository) -> None:
-    one = conductor(repository, trials=None, fixed=1, budget_s=30.0)
+    one = conductor(repository, trials=None, fixed=1, budget_s=20.0)
     one.add_fixed_trials()
     assert one.next_job() is None and one.done
     trial = repository.trials(1)[0]
