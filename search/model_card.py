@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from search.export import Verification
     from storage.records import StudyRecord, TrialRecord
 
+_INT8_NOTE = """\
+Load an int8 `model.onnx` into OpenVINO through `evaluators.latency.open_engine`, as the commands below do: OpenVINO
+2026.4 by itself computes convolutions behind a concatenation wrongly with signed int8 activations (docs/latency.md).
+
+"""
 _USE = """\
 ## Run it
 `model.onnx` takes `images` ({batch} x 3 x {size} x {size}, RGB, 0..1, letterboxed with gray 114) and
@@ -76,7 +81,7 @@ The val split chose this network among others, so expect a little less on new im
 
 Latency: median, {interval}, `{workload}`; limit {limit}. It holds for that device only.
 
-{_USE.format(batch=settings["batch"], size=size)}"""
+{_INT8_NOTE if candidate.precision.kind == "int8" else ""}{_USE.format(batch=settings["batch"], size=size)}"""
 
 
 def _ap(ap: float | None, ap50: float | None) -> str:
