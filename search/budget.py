@@ -23,21 +23,42 @@ def exploration_epochs(budget_s: float, seconds_per_epoch: float) -> int:
     return max(MIN_EPOCHS, min(MAX_EPOCHS, math.floor(per_trial / seconds_per_epoch)))
 
 
+@dataclass(frozen=True, slots=True)
+class TrainingCost:
+    """Seconds of training per image: a part that every network costs, and a part per GFLOP of a forward pass."""
+
+    fixed_s: float
+    per_gflop_s: float
+
+    @classmethod
+    def through(cls, small: tuple[float, float], large: tuple[float, float]) -> "TrainingCost":
+        """The line through two timed networks, each (GFLOPs, seconds per image); neither part below zero."""
+        (g0, s0), (g1, s1) = small, large
+        slope = min(max((s1 - s0) / (g1 - g0), 0.0), s1 / g1)
+        return cls(s1 - slope * g1, slope)
+
+    def seconds_per_image(self, gflops: float) -> float:
+        """Of a network of this cost."""
+        return self.fixed_s + self.per_gflop_s * gflops
+
+
 @dataclass
 class TimePlan:
     """Keeps account of time in one run of the driver.
 
     Attributes:
         budget_s: seconds this run may take, None for no limit.
-        seconds_per_gflop_image: measured training cost; updated by every finished job.
+        cost: training cost timed on this machine before the run.
         clock: seconds, monotonic.
+        slower: how much longer trainings really take (loading, a busy machine); learnt from finished jobs.
     """
 
     budget_s: float | None
-    seconds_per_gflop_image: float
+    cost: TrainingCost
     clock: Callable[[], float] = time.monotonic
     started: float = field(init=False)
     deploy_seconds: float = DEPLOY_SECONDS
+    slower: float = 1.3
 
     def __post_init__(self) -> None:
         self.started = self.clock()
@@ -56,16 +77,19 @@ class TimePlan:
 
     def seconds_for(self, gflops: float, images: int, epochs: int) -> float:
         """Predicted seconds of training on `images` for `epochs`, and deploying, a network of this cost."""
-        return gflops * images * epochs * self.seconds_per_gflop_image + self.deploy_seconds
+        return images * epochs * self._per_image(gflops) + self.deploy_seconds
 
     def epochs_within(self, seconds: float, gflops: float, images: int) -> int:
         """Most epochs that fit into `seconds`, deployment included; may be zero."""
-        per_epoch = gflops * images * self.seconds_per_gflop_image
-        return max(0, math.floor(min(MAX_EPOCHS, (seconds - self.deploy_seconds) / per_epoch)))
+        fitting = (seconds - self.deploy_seconds) / (images * self._per_image(gflops))
+        return max(0, math.floor(min(MAX_EPOCHS, fitting)))
 
     def learn(self, gflops: float, images_seen: int, training_s: float, deploy_s: float) -> None:
-        """Correct the two rates by what a finished job took (exponential average)."""
+        """Correct the prediction by what a finished job took (exponential average)."""
         if images_seen > 0 and training_s > 0:
-            seen = training_s / (images_seen * gflops)
-            self.seconds_per_gflop_image = 0.5 * self.seconds_per_gflop_image + 0.5 * seen
+            seen = training_s / images_seen / self.cost.seconds_per_image(gflops)
+            self.slower = 0.5 * self.slower + 0.5 * seen
         self.deploy_seconds = 0.5 * self.deploy_seconds + 0.5 * deploy_s
+
+    def _per_image(self, gflops: float) -> float:
+        return self.slower * self.cost.seconds_per_image(gflops)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from foundation.cli import progress
 from foundation.errors import UserError, WorkFailedError
 from search.abilities import require_able
-from search.budget import TimePlan, exploration_epochs
+from search.budget import TimePlan, TrainingCost, exploration_epochs
 from search.conductor import Conductor, JudgementError, Policy
 from search.options import DEFAULT_TIME_BUDGET_S, DEFAULT_TRAIN_BATCH, SearchOptions
 from search.stages import Bench
@@ -96,12 +96,12 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
         stack.enter_context(ray_session(options.ray_address, options.worker_count() * bench.threads))
         judge = RemoteJudge(bench)
         try:
-            speed, threads = judge.training_speed()
+            training, threads = judge.training_cost()
         except JudgementError as error:
             raise WorkFailedError(f"cannot time a training step: {error}") from error
         bench = replace(bench, threads=threads)
         if known is None:
-            wanted["epochs"] = options.epochs or _epochs(options, data, image_size, speed)
+            wanted["epochs"] = options.epochs or _epochs(options, data, image_size, training)
             known = repository.create_study(name, wanted, target_latency_ms=options.target_ms)
             repository.hold_study(known.id)
             stack.callback(repository.release_study, known.id)
@@ -109,7 +109,7 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
             f"study {name}: an exploring training has {known.settings['epochs']} epochs of "
             f"{len(data.split('train'))} images, {image_size} px, batch {options.batch}, limit {options.target_ms:g} ms"
         )
-        plan = TimePlan(budget_s=options.time_budget_s, seconds_per_gflop_image=speed)
+        plan = TimePlan(budget_s=options.time_budget_s, cost=training)
         study = known
         view = SearchView(
             f"{name}  ({hardware.name})",
@@ -201,12 +201,12 @@ def _known_study(
     return study
 
 
-def _epochs(options: SearchOptions, data: DetectionData, image_size: int, speed: float) -> int:
+def _epochs(options: SearchOptions, data: DetectionData, image_size: int, training: TrainingCost) -> int:
     reference = cost(official()["YOLOv6-N"].model, num_classes=len(data.class_names), image_size=image_size)
-    per_epoch = speed * reference.flops / 1e9 * len(data.split("train"))
+    per_image = training.seconds_per_image(reference.flops / 1e9)
     budget = DEFAULT_TIME_BUDGET_S if options.time_budget_s is None else options.time_budget_s
-    epochs = exploration_epochs(budget * options.worker_count(), per_epoch)
-    progress(f"YOLOv6-N trains here at {1 / (speed * reference.flops / 1e9):.0f} images/s")
+    epochs = exploration_epochs(budget * options.worker_count(), per_image * len(data.split("train")))
+    progress(f"YOLOv6-N trains here at {1 / per_image:.0f} images/s")
     return epochs
 
 

@@ -21,6 +21,7 @@ from foundation.errors import UserError
 from search.conductor import JudgementError
 
 if TYPE_CHECKING:
+    from search.budget import TrainingCost
     from search.stages import Bench, TrainJob
 
 
@@ -82,9 +83,9 @@ class RemoteJudge:
         """Measure the untrained candidate. Raises JudgementError with a one-line reason."""
         return self._ask("latency", candidate)
 
-    def training_speed(self) -> tuple[float, int]:
-        """Training cost of this machine and the best number of threads (see `stages.training_speed`)."""
-        return self._ask("training_speed")
+    def training_cost(self) -> tuple[TrainingCost, int]:
+        """Training cost of this machine and the best number of threads (see `stages.training_cost`)."""
+        return self._ask("training_cost")
 
     def _ask(self, method: str, *arguments: Any) -> Any:
         import ray
@@ -128,10 +129,10 @@ class _Judge:
 
         return judge_latency(Candidate.from_dict(candidate), self._bench)
 
-    def training_speed(self) -> tuple[float, int]:
-        from search.stages import training_speed
+    def training_cost(self) -> tuple[TrainingCost, int]:
+        from search.stages import training_cost
 
-        return training_speed(self._bench)
+        return training_cost(self._bench)
 
 
 def run_jobs(

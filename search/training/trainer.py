@@ -27,7 +27,8 @@ from yolov6space.networks import Detector, build
 
 WEIGHTS_FILE = "weights.safetensors"
 REPORT_SECONDS = 0.5
-JUDGED_STEPS = 5  # steps before the speed is known well enough to foresee the end
+SLOW_STEPS = 5  # the first steps choose kernels and find memory: they say nothing about the speed
+JUDGED_STEPS = 20  # steps before the speed is known well enough to foresee the end
 LATE_TOLERANCE = 1.1  # a run is given up when it would take this much longer than the time that is left
 
 ProgressCallback = Callable[[TrainingProgress], None]
@@ -136,6 +137,7 @@ class _Run:
     seconds_before: float = 0.0
     started: float = field(default_factory=time.monotonic)
     parts: deque[dict[str, float]] = field(default_factory=deque)
+    steady_since: float = 0.0
 
     @property
     def plan(self) -> Plan:
@@ -202,7 +204,10 @@ class _Run:
         if self.options.deadline is None or not left:
             return
         time_left = self.options.deadline - now
-        needed = (now - self.started) / done * left
+        if done == SLOW_STEPS:
+            self.steady_since = now
+        counted = done - SLOW_STEPS
+        needed = (now - self.steady_since) / counted * left if counted > 0 else 0.0
         if time_left <= 0 or (done >= JUDGED_STEPS and needed > LATE_TOLERANCE * time_left):
             raise OutOfTime(
                 f"training needs {needed:.0f} s more for {left} of {self.plan.steps} steps "

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from foundation.errors import UserError
-from search.budget import TimePlan
+from search.budget import TimePlan, TrainingCost
 from search.conductor import Conductor, Policy
 from search.driver import fixed_trials
 from search.stages import TrainJob
@@ -67,7 +67,7 @@ def conductor(
             trials=trials,
             fixed=tuple(islice(fixed_trials(), fixed)),
         ),
-        plan=TimePlan(budget_s=budget_s, seconds_per_gflop_image=0.01, clock=clock or Clock()),
+        plan=TimePlan(budget_s=budget_s, cost=TrainingCost(0.0, 0.01), clock=clock or Clock()),
         judge=judge or FakeJudge(),
         view=SilentView(),
     )

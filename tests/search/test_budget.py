@@ -1,0 +1,34 @@
+"""Time: predictions from two timed networks, and what finished jobs teach."""
+
+import pytest
+
+from search.budget import MAX_EPOCHS, MIN_EPOCHS, TimePlan, TrainingCost, exploration_epochs
+
+
+def test_line_through_two_networks() -> None:
+    cost = TrainingCost.through((0.7, 0.034), (2.75, 0.060))
+    assert cost.seconds_per_image(0.7) == pytest.approx(0.034)
+    assert cost.seconds_per_image(2.75) == pytest.approx(0.060)
+    assert cost.fixed_s > 0
+
+
+@pytest.mark.parametrize("small_s", [0.0, 0.09])
+def test_noise_gives_no_negative_part(small_s: float) -> None:
+    cost = TrainingCost.through((0.7, small_s), (2.75, 0.06))
+    assert cost.fixed_s >= 0 and cost.per_gflop_s >= 0
+    assert cost.seconds_per_image(2.75) == pytest.approx(0.06)
+
+
+def test_a_plan_learns_how_much_slower_it_really_is() -> None:
+    plan = TimePlan(budget_s=None, cost=TrainingCost(0.02, 0.01), clock=lambda: 0.0)
+    for _ in range(20):
+        plan.learn(2.0, images_seen=100, training_s=100 * 0.08, deploy_s=5.0)
+    assert plan.seconds_for(2.0, images=10, epochs=3) == pytest.approx(10 * 3 * 0.08 + 5.0, rel=1e-3)
+    assert plan.epochs_within(5.0 + 10 * 7.5 * 0.08, 2.0, images=10) == 7
+    assert plan.epochs_within(1.0, 2.0, images=10) == 0
+
+
+def test_exploration_epochs_stay_in_bounds() -> None:
+    assert exploration_epochs(1.0, 100.0) == MIN_EPOCHS
+    assert exploration_epochs(1e9, 1.0) == MAX_EPOCHS
+    assert MIN_EPOCHS < exploration_epochs(1500.0, 9.0) < MAX_EPOCHS
