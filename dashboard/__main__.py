@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from foundation.cli import progress, run
+from foundation.cli import progress, run, storage_option
 from foundation.errors import UserError
 
 _FLAGS = {
@@ -25,7 +25,7 @@ _FLAGS = {
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: python -m dashboard --storage sqlite:///runs/search.db --port 8501",
 )
-@click.option("--storage", "url", default=None, help="Database URL; default sqlite:///runs/search.db.")
+@storage_option
 @click.option("--port", type=click.IntRange(1, 65535), default=8501, show_default=True)
 @click.option(
     "--address",
@@ -33,14 +33,14 @@ _FLAGS = {
     show_default=True,
     help="Where to listen; 0.0.0.0 lets other machines look.",
 )
-def dashboard(url: str | None, port: int, address: str) -> None:
+def dashboard(storage: str | None, port: int, address: str) -> None:
     """Show the searches of a database: front, trials and what happened. Changes nothing.
 
     Everything stays on this machine: no usage statistics, nothing is loaded from elsewhere.
     """
     from storage.urls import parse_url, shown, url_default
 
-    url = url or url_default()
+    url = storage or url_default()
     where = shown(parse_url(url))
     _require_free(address, port)
     # by the environment and not by an argument, which every user of the machine could read

@@ -6,6 +6,7 @@ from foundation.cli import LazyGroup, run
 
 
 @click.group(
+    epilog="Example: python -m evaluators latency --model YOLOv6-N --hardware cpu --image-size 320",
     cls=LazyGroup,
     commands={
         "latency": "evaluators.latency.command:latency_command",

@@ -17,6 +17,11 @@ TRACEBACK_VARIABLE = "YOLOV6_SEARCH_TRACEBACK"
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Machine-readable result on standard output."
 )
+storage_option = click.option(
+    "--storage",
+    metavar="URL",
+    help="Database. [default: $YOLOV6_SEARCH_STORAGE, else sqlite:///runs/search.db]",
+)
 
 
 class LazyGroup(click.Group):

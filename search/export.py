@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,7 @@ class Verification:
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write."
 )
-@click.option("--storage", metavar="URL", help="Database. [default: sqlite:///runs/search.db]")
+@cli.storage_option
 @click.option("--no-verify", is_flag=True, help="Do not measure AP and latency again.")
 @cli.json_option
 def main(
@@ -185,7 +186,7 @@ def _export(
     verify: bool,
 ) -> dict[str, Any]:
     from evaluators.artefact import load_artefact
-    from search.model_card import model_card
+    from search.model_card import Evidence, model_card
 
     assert trial.deployed is not None and trial.deployed_latency is not None
     paths = {one.hash: Path(one.path) for one in repository.artefacts(trial.id)}
@@ -199,12 +200,18 @@ def _export(
             f"{source} holds another network than trial {trial.number}'s; train it in a new --study"
         )
     copy_whole(source, out)
-    (out / "README.md").write_text(model_card(study, trial, None))
+    latency = trial.deployed_latency
+    evidence = Evidence(
+        environment=repository.environment(latency.environment_id),
+        samples=len(repository.samples_ms(latency.id)),
+    )
+    card = partial(model_card, study, trial, evidence, folder=str(out))
+    (out / "README.md").write_text(card(verification=None))
     cli.progress(f"wrote trial {trial.number} ({trial.title}) to {out}")
     told = None
     if verify:
         verification = verify_export(out, study, trial, limit_ms)
-        (out / "README.md").write_text(model_card(study, trial, verification))
+        (out / "README.md").write_text(card(verification=verification))
         told = {
             **{name: getattr(verification, name) for name in verification.__slots__},
             "passed": verification.same_ap and verification.within_target,

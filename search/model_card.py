@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from yolov6space.candidate import Candidate
 
@@ -18,13 +20,13 @@ Load an int8 `model.onnx` into OpenVINO through `evaluators.latency.open_engine`
 """
 _USE = """\
 ## Run it
-`model.onnx` takes `images` ({batch} x 3 x {size} x {size}, RGB, 0..1, letterboxed with gray 114) and
-returns `boxes` (xyxy in input pixels) and `scores` (one per class). NMS is not in the graph: class-aware, IoU 0.65,
-at most 300.
+`model.onnx` takes `images` ({batch} x 3 x {size} x {size}, RGB, 0..1, letterboxed with gray 114) and returns `boxes`
+({batch} x anchors x 4, x1 y1 x2 y2 in input pixels) and `scores` ({batch} x anchors x {classes}, a probability for each
+class). NMS is not in the graph; AP was measured with class-aware NMS: {postprocessing}.
 
 ```
-python -m evaluators latency  --artefact DIR
-python -m evaluators accuracy --artefact DIR --data DATA
+python -m evaluators latency  --artefact {folder}
+python -m evaluators accuracy --artefact {folder} --data {data}
 ```
 
 | file | what |
@@ -34,54 +36,121 @@ python -m evaluators accuracy --artefact DIR --data DATA
 | `model.onnx` | the deployed network that was measured |
 | `artefact.json` | classes, shapes, content hash |
 """
+_POSTPROCESSING = ("conf_threshold", "nms_iou", "max_detections", "max_candidates", "multi_label")
 
 
-def model_card(study: StudyRecord, trial: TrialRecord, verification: Verification | None) -> str:
-    """Markdown; every number with its origin and protocol."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What the card tells of the measurement beyond the trial's record.
+
+    Attributes:
+        environment: machine, versions and threads of the deployed latency.
+        samples: passes that were timed.
+    """
+
+    environment: Mapping[str, Any]
+    samples: int
+
+
+def model_card(
+    study: StudyRecord, trial: TrialRecord, evidence: Evidence, verification: Verification | None, folder: str
+) -> str:
+    """Markdown; every number with its origin and protocol. `folder` is where the card will lie."""
     settings = study.settings
     candidate = Candidate.from_dict(trial.spec)
-    deployed, latency = trial.deployed, trial.deployed_latency
-    assert deployed is not None and latency is not None
+    deployed = trial.deployed
+    assert deployed is not None
     size = candidate.image_size or settings["image_size"]
-    rows = [
-        ("deployed", _ap(deployed.ap, deployed.ap50), f"{latency.median_ms:.2f} ms", "when it was found"),
-    ]
-    if verification is not None:
-        rows.append(
-            (
-                "verified",
-                _ap(verification.ap, None),
-                f"{verification.median_ms:.2f} ms",
-                "again, in new processes",
-            )
-        )
-    interval = f"95 % interval {latency.low_ms:.2f} to {latency.high_ms:.2f} ms, p99 {latency.p99_ms:.2f} ms"
-    accuracy_protocol = json.dumps(dict(deployed.protocol), sort_keys=True)
-    workload = json.dumps(dict(latency.workload), sort_keys=True)
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    limit = "none" if study.target_latency_ms is None else f"{study.target_latency_ms:g} ms"
+    use = _USE.format(
+        batch=settings["batch"],
+        size=size,
+        classes=len(settings["classes"]),
+        postprocessing=_words({name: deployed.protocol.get(name) for name in _POSTPROCESSING}),
+        folder=shlex.quote(folder),
+        data=shlex.quote(str(settings["data"]["source"])),
+    )
     return f"""# {trial.title}
 
 A detector of the YOLOv6 family, found by study `{study.name}`: trial {trial.number}, candidate
 `{trial.candidate_key}`.
 
-- architecture: {candidate.label}
-- {(trial.params or 0) / 1e6:.2f} M parameters, {(trial.flops or 0) / 1e9:.2f} GFLOPs at {size} px (2 x MAC)
+{_architecture(candidate)}
+- cost: {(trial.params or 0) / 1e6:.2f} M parameters, {(trial.flops or 0) / 1e9:.2f} GFLOPs at {size} px (2 x MAC)
 - precision: {candidate.precision.label}
 - classes: {", ".join(settings["classes"])}
 - data: {settings["data"]["name"]}: {settings["data"]["description"]}
-- trained for {deployed.epochs:.0f} epochs from scratch
+- trained for {deployed.epochs:.0f} epochs from scratch, one seed ({deployed.protocol.get("seed", "unknown")})
 
-| origin | AP | latency | when |
+{_results(study, trial, evidence, verification)}
+
+{_INT8_NOTE if candidate.precision.kind == "int8" else ""}{use}"""
+
+
+def _architecture(candidate: Candidate) -> str:
+    """The network in words, one line per part."""
+    model = candidate.model
+    stages = ", ".join(
+        f"{stage.block} x{stage.repeats} to {stage.channels} channels" for stage in model.backbone
+    )
+    neck = ", ".join(f"{stage.block} x{stage.repeats} to {stage.channels}" for stage in model.neck)
+    head = (
+        f"box distances through DFL, reg_max {model.reg_max}"
+        if model.reg_max
+        else "box distances without DFL"
+    )
+    return (
+        f"- backbone (EfficientRep): {stages}\n"
+        f"- neck (Rep-PAN): {neck}\n"
+        f"- head: decoupled, {head}; convolutions `{model.conv}`, activation {model.activation}"
+    )
+
+
+def _results(
+    study: StudyRecord, trial: TrialRecord, evidence: Evidence, verification: Verification | None
+) -> str:
+    deployed, latency = trial.deployed, trial.deployed_latency
+    assert deployed is not None and latency is not None
+    rows = [("deployed", _ap(deployed.ap, deployed.ap50), f"{latency.median_ms:.2f} ms", "when it was found")]
+    if verification is not None:
+        rows.append(
+            ("verified", _ap(verification.ap, None), f"{verification.median_ms:.2f} ms", "in new processes")
+        )
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    unverified = "" if verification else "\n\nNot verified: the files were not loaded and measured again."
+    limit = "none" if study.target_latency_ms is None else f"{study.target_latency_ms:g} ms"
+    return f"""| origin | AP | latency | when |
 |---|---|---|---|
-{table}
+{table}{unverified}
 
-AP: COCO AP (IoU .50:.95) on the val split through the deployed engine, `{accuracy_protocol}`.
+AP: COCO AP (IoU .50:.95) on the val split through the deployed engine: {_words(deployed.protocol)}.
 The val split chose this network among others, so expect a little less on new images.
 
-Latency: median, {interval}, `{workload}`; limit {limit}. It holds for that device only.
+Latency: median of {evidence.samples} passes, 95 % interval {latency.low_ms:.2f} to {latency.high_ms:.2f} ms, p99
+{latency.p99_ms:.2f} ms; limit {limit}; decoding included, NMS not included; {_words(latency.workload)}. Measured
+{latency.created_at:%Y-%m-%d} on {_machine(evidence.environment)}. It holds for that machine only."""
 
-{_INT8_NOTE if candidate.precision.kind == "int8" else ""}{_USE.format(batch=settings["batch"], size=size)}"""
+
+def _machine(environment: Mapping[str, Any]) -> str:
+    """The machine, versions and options of a measurement, in one line."""
+    versions = ", ".join(f"{name} {version}" for name, version in environment.get("versions", {}).items())
+    commit = environment.get("git_commit")
+    parts = [
+        str(environment.get("gpu") or environment.get("cpu") or "an unknown machine"),
+        f"{environment.get('physical_cores', '?')} cores",
+        f"{environment.get('threads', '?')} threads used",
+        versions,
+        f"this program at {commit[:10]}" if commit else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _words(values: Mapping[str, Any]) -> str:
+    """Entries of a protocol as words; what is absent is left out."""
+    return ", ".join(
+        name.replace("_", " ") if value is True else f"{name.replace('_', ' ')} {value}"
+        for name, value in sorted(values.items())
+        if value is not None and value is not False
+    )
 
 
 def _ap(ap: float | None, ap50: float | None) -> str:

@@ -55,7 +55,7 @@ Examples:
 )
 @click.option("--workers", type=click.IntRange(1, 64), help="Trainings at once. [default: one per two cores]")
 @click.option("--ray-address", metavar="ADDR", help="Use a Ray cluster that is running.")
-@click.option("--storage", metavar="URL", help="Database. [default: sqlite:///runs/search.db]")
+@cli.storage_option
 @click.option("--study", metavar="NAME", help="[default: named after data, hardware, size and limit]")
 @click.option("--resume", is_flag=True, help="Only continue a study that exists.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)

@@ -188,6 +188,7 @@ def train_and_deploy(
         "data": data.name,
         "data_fingerprint": data.fingerprint,
         "split": "val",
+        "images": len(data.split("val").images),
         "image_size": size,
         "epochs": epochs,
         "seed": bench.seed,

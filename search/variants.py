@@ -32,7 +32,7 @@ Examples:
 @click.option("--batch", type=click.IntRange(1, 256), default=1, show_default=True)
 @click.option("--epochs", type=click.IntRange(1, 1000), help="[default: by the time budget]")
 @click.option("--time-budget", "time_budget_s", type=DURATION_S, help="[default: none]")
-@click.option("--storage", metavar="URL", help="Database. [default: sqlite:///runs/search.db]")
+@cli.storage_option
 @click.option("--study", metavar="NAME", help="[default: the same study as search.run's]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @cli.json_option

@@ -6,6 +6,7 @@ from foundation.cli import LazyGroup, run
 
 
 @click.group(
+    epilog="Example: python -m yolov6space describe YOLOv6-N",
     cls=LazyGroup,
     commands={
         "list": "yolov6space.describe:list_command",

@@ -29,7 +29,7 @@ _PLACES = (
 )
 
 
-@click.command("list")
+@click.command("list", short_help="The official variants, and the paper's ablations.")
 @json_option
 def list_command(as_json: bool) -> None:
     """Named networks: the official variants, then the ablations of the paper.
@@ -72,11 +72,12 @@ def list_command(as_json: bool) -> None:
     ]
     click.echo(_table(head, body, numbers=(1, 2, 8)))
     click.echo(
-        f"\nGFLOPs are true ones at {DEFAULT_IMAGE_SIZE} px; `python -m yolov6space describe NAME` says more."
+        f"\nGFLOPs are true ones at {DEFAULT_IMAGE_SIZE} px; rows with the same key are one candidate that the paper "
+        "tabulates twice. `python -m yolov6space describe NAME` says more."
     )
 
 
-@click.command("describe")
+@click.command("describe", short_help="One network: stages, cost, published figures.")
 @click.argument("name", required=False)
 @click.option("--spec", type=click.Path(path_type=Path), help="A candidate in JSON instead of a name.")
 @click.option(

@@ -6,6 +6,7 @@ multiples that reproduce the printed parameters and FLOPs, since the paper does 
 """
 
 import difflib
+import re
 from functools import cache
 
 from foundation.errors import UserError
@@ -160,8 +161,10 @@ def canonical_name(name: str) -> str:
     for spelling in (wanted, f"yolov6-{wanted}", wanted.replace("yolov6", "yolov6-", 1)):
         if spelling in known:
             return known[spelling]
-    near = difflib.get_close_matches(wanted, [*known, *(k.removeprefix("yolov6-") for k in known)], n=1)
-    hint = f" (did you mean {near[0]}?)" if near else ""
+    # compared without the common prefix, which would make any letter behind it look like a near miss
+    short = {name.removeprefix("yolov6-"): full for name, full in known.items()}
+    near = difflib.get_close_matches(re.sub("^yolov6-?", "", wanted), short, n=1)
+    hint = f" (did you mean {short[near[0]]}?)" if near else ""
     raise UserError(
         f"no variant is called {name!r}{hint}; official ones are {', '.join(_official())}, "
         "and `python -m yolov6space list` shows all"

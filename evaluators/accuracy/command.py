@@ -16,7 +16,7 @@ Examples:
 """
 
 
-@click.command(name="accuracy", epilog=EXAMPLES)
+@click.command(name="accuracy", short_help="COCO AP of detections or of an artefact.", epilog=EXAMPLES)
 @click.option("--ground-truth", type=click.Path(path_type=Path), help="COCO annotations (JSON).")
 @click.option("--detections", type=click.Path(path_type=Path), help="COCO results (JSON) to judge by them.")
 @click.option("--artefact", type=click.Path(path_type=Path), help="Folder of an artefact to run on --data.")

@@ -6,7 +6,7 @@ from typing import Any
 import click
 import numpy as np
 
-from foundation.cli import json_option, print_json
+from foundation.cli import json_option, print_json, progress
 
 EXAMPLES = """\b
 Examples:
@@ -17,12 +17,14 @@ Examples:
 SIZES = (("small", 0.0, 32.0), ("medium", 32.0, 96.0), ("large", 96.0, float("inf")))
 
 
-@click.group(name="data")
+@click.group(name="data", epilog="Example: python -m evaluators data check --data my_data")
 def data_command() -> None:
     """Look at detection data."""
 
 
-@data_command.command(name="check", epilog=EXAMPLES)
+@data_command.command(
+    name="check", short_help="Count what a data set holds, name what is wrong.", epilog=EXAMPLES
+)
 @click.option("--data", "source", required=True, help="'bundled', a folder, or a .yaml file (docs/data.md).")
 @click.option("--split", help="Only this split, for data that has no train or val.")
 @click.option(
@@ -37,6 +39,7 @@ def check_command(source: str, split: str | None, sheet: Path | None, as_json: b
     data = load_data(source, splits=(split,) if split else None)
     if sheet:
         write_sheet(contact_sheet(next(iter(data.splits.values())), data.class_names), sheet)
+        progress(f"wrote {sheet}")
     result: dict[str, Any] = {
         "name": data.name,
         "description": data.description,
@@ -85,5 +88,5 @@ def _text(result: dict[str, Any]) -> str:
             f"  by size: {sizes}",
             f"  by class: {classes}",
         ]
-    lines += [f"problem: {line}" for line in result["warnings"]] or ["no problems found"]
+    lines += [f"warning: {line}" for line in result["warnings"]] or ["no warnings"]
     return "\n".join(lines)

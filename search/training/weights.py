@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from foundation.errors import UserError
@@ -21,8 +21,9 @@ def save_detector(detector: Detector, path: Path, metadata: Mapping[str, str] | 
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        save_file(state, temporary, dict(metadata or {}))
-        with temporary.open("rb") as file:
+        with temporary.open("wb") as file:  # not `save_file`, which keeps others from reading the file
+            file.write(save(state, dict(metadata or {})))
+            file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:

@@ -104,11 +104,16 @@ def test_spellings_of_a_name(spelling):
 
 def test_unknown_name_says_what_there_is():
     with pytest.raises(
-        UserError, match=r"no variant is called 'YOLOv6-LReLU' \(did you mean yolov6-l-relu\?\)"
+        UserError, match=r"no variant is called 'YOLOv6-LReLU' \(did you mean YOLOv6-L-ReLU\?\)"
     ):
         get("YOLOv6-LReLU")
     with pytest.raises(UserError, match="yolov6space list"):
         get("resnet")
+
+
+def test_a_name_with_nothing_near_it_gets_no_guess():
+    with pytest.raises(UserError, match="no variant is called 'YOLOv6-Q'; official ones"):
+        get("YOLOv6-Q")
 
 
 def test_returned_dictionaries_are_the_callers_own():

@@ -12,7 +12,7 @@ from foundation.cli import json_option, print_json, progress
 from foundation.errors import UserError
 
 
-@click.command("import-upstream")
+@click.command("import-upstream", short_help="Read a checkpoint of YOLOv6 0.2.x.")
 @click.argument("checkpoint", metavar="FILE.pt", type=click.Path(path_type=Path))
 @click.option("--out", required=True, metavar="FILE.safetensors", type=click.Path(path_type=Path))
 @json_option

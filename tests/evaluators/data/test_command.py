@@ -44,8 +44,8 @@ def test_counts(folder):
 
 
 def test_text_names_problems_and_their_absence(folder):
-    assert "problem: train: dropped 1 box" in check("--data", folder).stdout
-    assert "no problems found" in check("--data", folder, "--split", "val").stdout
+    assert "warning: train: dropped 1 box" in check("--data", folder).stdout
+    assert "no warnings" in check("--data", folder, "--split", "val").stdout
 
 
 def test_unreadable_source_is_one_line(tmp_path):

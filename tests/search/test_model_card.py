@@ -1,0 +1,121 @@
+"""The model card tells where every number comes from."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from search.export import Verification
+from search.model_card import Evidence, model_card
+from storage.records import EvaluationRecord, MeasurementRecord, StudyRecord, TrialRecord
+from storage.states import Origin, Rung, TrialKind, TrialState
+from yolov6space.variants import get
+
+NOW = datetime(2026, 5, 4, tzinfo=UTC)
+ENVIRONMENT = {
+    "cpu": "Some CPU",
+    "physical_cores": 2,
+    "threads": 2,
+    "versions": {"openvino": "2026.4"},
+    "git_commit": "0123456789abcdef",
+}
+
+
+@pytest.fixture
+def study() -> StudyRecord:
+    settings = {
+        "image_size": 320,
+        "batch": 1,
+        "classes": ["cat", "dog"],
+        "data": {"name": "pets", "description": "pets at home", "source": "/data/my pets"},
+    }
+    return StudyRecord(
+        id=1, name="pets", created_at=NOW, target_latency_ms=8.8, settings=settings, driver_owner=None
+    )
+
+
+@pytest.fixture
+def trial() -> TrialRecord:
+    protocol = {"split": "val", "images": 87, "conf_threshold": 0.03, "multi_label": True, "seed": 7}
+    deployed = EvaluationRecord(
+        id=1,
+        origin=Origin.DEPLOYED,
+        created_at=NOW,
+        ap=0.5,
+        ap50=0.8,
+        figures={},
+        protocol=protocol,
+        artefact_hash="h",
+        seconds=1.0,
+        epochs=40.0,
+    )
+    latency = MeasurementRecord(
+        id=1,
+        rung=Rung.DEPLOYED,
+        created_at=NOW,
+        median_ms=5.0,
+        low_ms=4.9,
+        high_ms=5.1,
+        p99_ms=6.0,
+        workload={"backend": "openvino"},
+        environment_id=1,
+        evaluation_id=1,
+        artefact_hash="h",
+    )
+    return TrialRecord(
+        id=1,
+        number=0,
+        candidate_key="k",
+        label="label",
+        spec=get("YOLOv6-N").to_dict(),
+        params=4_300_000,
+        flops=2_000_000_000,
+        kind=TrialKind.FIXED,
+        name="YOLOv6-N fp32",
+        state=TrialState.FINISHED,
+        reason=None,
+        created_at=NOW,
+        started_at=NOW,
+        finished_at=NOW,
+        owner=None,
+        attempts=0,
+        evaluations={Origin.DEPLOYED: deployed},
+        deployed_latency=latency,
+        untrained_latency=None,
+        estimates=(),
+        target_latency_ms=8.8,
+    )
+
+
+def test_card_names_machine_protocol_and_architecture(study: StudyRecord, trial: TrialRecord) -> None:
+    card = model_card(study, trial, Evidence(environment=ENVIRONMENT, samples=321), None, "out dir")
+    for words in (
+        "median of 321 passes",
+        "2026-05-04 on Some CPU, 2 cores, 2 threads used, openvino 2026.4, this program at 0123456789",
+        "NMS not included",
+        "images 87",
+        "seed (7)",
+        "rep x4 to 64 channels",
+        "box distances without DFL",
+        "1 x anchors x 2",
+        "conf threshold 0.03, multi label",
+        "--artefact 'out dir' --data '/data/my pets'",
+        "Not verified",
+    ):
+        assert words in card, words
+    assert "OpenVINO\n2026.4 by itself" not in card  # the int8 warning
+
+
+def test_card_of_a_verified_export_shows_both_figures(study: StudyRecord, trial: TrialRecord) -> None:
+    again = Verification(
+        ap_stored=0.5,
+        ap=0.4999,
+        median_ms_stored=5.0,
+        median_ms=5.2,
+        low_ms=5.1,
+        high_ms=5.3,
+        target_ms=8.8,
+        within_target=True,
+    )
+    card = model_card(study, trial, Evidence(environment=ENVIRONMENT, samples=321), again, "out")
+    assert "| verified | 0.500 | 5.20 ms | in new processes |" in card
+    assert "Not verified" not in card
