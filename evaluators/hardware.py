@@ -9,16 +9,18 @@ from foundation.errors import UserError
 
 HARDWARE_NAMES = ("auto", "cpu", "t4", "tensorrt")
 CPU_IMAGE_SIZE = 320  # the paper's 640 would take a CPU hundreds of milliseconds
+T4_IMAGE_SIZE = 640  # as in the paper
+ESTIMATE = "estimate"  # the back end of a device that is not here: nothing is measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hardware:
-    """A device that can be measured on.
+    """A device that can be measured on, or whose latencies can at least be estimated.
 
     Attributes:
         name: what was resolved to, such as `cpu`.
         device: name of the device for the back end, the device lock and records.
-        backend: `openvino`.
+        backend: `openvino`, or `estimate` for a device that is not here.
         reason: one line for the user: what was chosen and why.
         default_image_size: side of the square input in pixels when the user names none.
     """
@@ -28,6 +30,11 @@ class Hardware:
     backend: str
     reason: str
     default_image_size: int
+
+    @property
+    def estimated(self) -> bool:
+        """Whether latencies on it are estimates and never measured."""
+        return self.backend == ESTIMATE
 
 
 def resolve_hardware(name: str) -> Hardware:
@@ -40,6 +47,8 @@ def resolve_hardware(name: str) -> Hardware:
         return _cpu("using this machine's CPU through OpenVINO, as asked")
     if name == "auto":
         return _cpu(_reason_for_cpu())
+    if name == "t4" and not has_nvidia_gpu():
+        return _estimated_t4()
     if name in HARDWARE_NAMES:
         gpu = "an NVIDIA GPU is here" if has_nvidia_gpu() else "no NVIDIA GPU was found here"
         raise UserError(
@@ -56,6 +65,10 @@ def has_nvidia_gpu() -> bool:
 
 def supported_precisions(hardware: Hardware) -> tuple[str, ...]:
     """Kinds of precision that mean something on this device: on a CPU bf16 only where it is built in."""
+    if hardware.estimated:
+        from evaluators.estimate.tensorrt_time import PRECISIONS
+
+        return PRECISIONS
     import openvino
 
     capabilities = openvino.Core().get_property(hardware.device.upper(), "OPTIMIZATION_CAPABILITIES")
@@ -75,6 +88,17 @@ def check_precision(kind: str, hardware: Hardware) -> None:
 def _cpu(reason: str) -> Hardware:
     return Hardware(
         name="cpu", device="cpu", backend="openvino", reason=reason, default_image_size=CPU_IMAGE_SIZE
+    )
+
+
+def _estimated_t4() -> Hardware:
+    return Hardware(
+        name="t4",
+        device="Tesla T4",
+        backend=ESTIMATE,
+        reason="no NVIDIA GPU found: Tesla T4 latencies are estimated by a model calibrated on published speeds, "
+        "not measured",
+        default_image_size=T4_IMAGE_SIZE,
     )
 
 

@@ -17,6 +17,7 @@ from yolov6space.candidate import MAX_STRIDE, PRECISION_KINDS, Candidate, Precis
 
 if TYPE_CHECKING:
     from evaluators.artefact import Artefact
+    from evaluators.estimate.case import Case
     from evaluators.hardware import Hardware
     from evaluators.latency.records import Measurement
 
@@ -42,6 +43,7 @@ Examples:
   python -m evaluators latency --model YOLOv6-N --hardware cpu --precision int8
   python -m evaluators latency --spec candidate.json --image-size 416 --seconds 10
   python -m evaluators latency --artefact runs/export/N --json
+  python -m evaluators latency --model YOLOv6-S --hardware t4 --batch 32    # estimated where there is no T4
 """,
 )
 @click.option("--model", "name", metavar="NAME", help="A named network, such as YOLOv6-N.")
@@ -54,13 +56,13 @@ Examples:
     "--image-size",
     type=click.IntRange(MAX_STRIDE, MAX_IMAGE_SIZE),
     callback=_multiple_of_stride,
-    help="Side of the square input in pixels. [default: 320 on a CPU]",
+    help="Side of the square input in pixels. [default: 320 on a CPU, 640 for a T4]",
 )
 @click.option("--batch", type=click.IntRange(1, 1024), help="Images per pass. [default: 1]")
 @click.option(
     "--precision",
     type=click.Choice(PRECISION_KINDS),
-    help="Number format. [default: that of --spec, else fp32]",
+    help="Number format. [default: that of --spec, else fp32, fp16 for a T4]",
 )
 @click.option("--classes", type=click.IntRange(1, 100_000), help="Classes of the detector. [default: 80]")
 @click.option("--threads", type=click.IntRange(1), help="Of the engine. [default: one per physical core]")
@@ -72,6 +74,12 @@ Examples:
     callback=_finite,
     help="Sample at most so long.",
 )
+@click.option(
+    "--tensorrt",
+    "tensorrt",
+    type=click.Choice(["7.2", "8.2", "8.4"]),
+    help="Release that an estimate for a T4 is about. [default: 8.4]",
+)
 @json_option
 def latency_command(
     name: str | None,
@@ -80,10 +88,11 @@ def latency_command(
     hardware_name: str,
     threads: int | None,
     seconds: float,
+    tensorrt: str | None,
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Measure the latency of a network on this machine.
+    """Measure the latency of a network on this machine, or estimate it for a T4 that is not here.
 
     Times one pass of the deployed graph, decoding included and NMS not, as the paper does. Of --model, --spec
     and --artefact give one; a network that is not built yet gets random weights with realistic statistics.
@@ -94,11 +103,16 @@ def latency_command(
 
     hardware = resolve_hardware(hardware_name)
     progress(hardware.reason)
+    if tensorrt is not None and not hardware.estimated:
+        raise UserError(f"--tensorrt is about an estimate, and {hardware.name} is measured; leave it out")
     if folder is not None:
         candidate = None
     else:
-        candidate = _candidate(name, spec, given["precision"])
+        candidate = _candidate(name, spec, given["precision"], "fp16" if hardware.estimated else "fp32")
         check_precision(candidate.precision.kind, hardware)
+    if hardware.estimated:
+        _show_estimate(_case(candidate, folder, hardware, given, tensorrt), as_json)
+        return
     with _artefact(candidate, folder, hardware, given) as artefact:
         from evaluators.latency.measurement import measure
 
@@ -128,11 +142,65 @@ def describe(measurement: "Measurement") -> str:
     return f"{line}\ndisturbed: {m.disturbance}; repeat on a quiet machine" if m.disturbed else line
 
 
-def _candidate(name: str | None, spec: Path | None, kind: str | None) -> Candidate:
+def _show_estimate(case: "Case", as_json: bool) -> None:
+    from evaluators.estimate.t4 import estimate_t4
+
+    estimate = estimate_t4(case)
+    if as_json:
+        workload = {
+            "device": "Tesla T4",
+            "image_size": case.image_size,
+            "batch": case.batch,
+            "precision": case.precision.label,
+            "classes": case.num_classes,
+        }
+        told = {"origin": "estimated", "confidence": 0.9, **estimate.to_dict(), "workload": workload}
+        print_json(told)
+    else:
+        click.echo(
+            f"{estimate.value_ms:.3f} ms estimated, not measured ({estimate.low_ms:.3f} to "
+            f"{estimate.high_ms:.3f} with 90 % confidence), {case.batch * 1e3 / estimate.value_ms:.0f} images/s; "
+            f"{estimate.source}; {case.precision.label}, {case.image_size} px, batch {case.batch}, without NMS"
+        )
+
+
+def _case(
+    candidate: Candidate | None,
+    folder: Path | None,
+    hardware: "Hardware",
+    given: dict[str, Any],
+    tensorrt: str | None,
+) -> "Case":
+    """What is to be estimated: of a candidate, or of a built artefact, whose weights do not matter."""
+    from evaluators.estimate.case import Case
+
+    runtime = "" if tensorrt is None else f"TensorRT {tensorrt}"
+    if candidate is None:
+        from evaluators.artefact import load_artefact
+
+        artefact = load_artefact(folder or "")
+        _require_as_built(artefact, folder, given)
+        meta, candidate = artefact.meta, artefact.candidate
+        size, batch, classes = meta.image_size, meta.batch, len(meta.class_names)
+    else:
+        size = given["image_size"] or candidate.image_size or hardware.default_image_size
+        batch, classes = given["batch"] or 1, given["classes"] or 80
+    return Case(
+        model=candidate.model,
+        precision=candidate.precision,
+        batch=batch,
+        image_size=size,
+        num_classes=classes,
+        runtime=runtime,
+    )
+
+
+def _candidate(name: str | None, spec: Path | None, kind: str | None, default: str) -> Candidate:
+    """The network asked for; `default` is the precision of a named one unless `kind` is given."""
     if name is not None:
         from yolov6space.variants import get
 
-        return dataclasses.replace(get(name), precision=_precision(kind or "fp32"))
+        return dataclasses.replace(get(name), precision=_precision(kind or default))
     assert spec is not None
     try:
         candidate = Candidate.from_dict(json.loads(spec.read_text()))
@@ -158,16 +226,7 @@ def _artefact(
 
     if candidate is None:
         artefact = load_artefact(folder or "")
-        fixed = {
-            "image_size": artefact.meta.image_size,
-            "batch": artefact.meta.batch,
-            "precision": artefact.meta.precision,
-            "classes": len(artefact.meta.class_names),
-        }
-        for option, value in fixed.items():
-            if given[option] not in (None, value):
-                flag = "--" + option.replace("_", "-")
-                raise UserError(f"{flag} {given[option]}: {folder} was built for {value}; leave {flag} out")
+        _require_as_built(artefact, folder, given)
         yield artefact
         return
     with tempfile.TemporaryDirectory(prefix="yolov6-latency-") as temporary:
@@ -179,3 +238,17 @@ def _artefact(
             batch=given["batch"] or 1,
             folder=Path(temporary) / "artefact",
         )
+
+
+def _require_as_built(artefact: "Artefact", folder: Path | None, given: dict[str, Any]) -> None:
+    """Raises UserError when an option asks for something else than the artefact was built for."""
+    fixed = {
+        "image_size": artefact.meta.image_size,
+        "batch": artefact.meta.batch,
+        "precision": artefact.meta.precision,
+        "classes": len(artefact.meta.class_names),
+    }
+    for option, value in fixed.items():
+        if given[option] not in (None, value):
+            flag = "--" + option.replace("_", "-")
+            raise UserError(f"{flag} {given[option]}: {folder} was built for {value}; leave {flag} out")

@@ -27,12 +27,20 @@ def test_auto_says_in_one_line_why_it_is_the_cpu(monkeypatch, gpu, tensorrt, rea
     assert "\n" not in resolved.reason
 
 
-@pytest.mark.parametrize("gpu", [True, False])
-@pytest.mark.parametrize("name", ["t4", "tensorrt"])
+@pytest.mark.parametrize(("name", "gpu"), [("t4", True), ("tensorrt", True), ("tensorrt", False)])
 def test_gpu_names_are_refused_with_the_way_out(monkeypatch, name, gpu):
     monkeypatch.setattr(hardware, "has_nvidia_gpu", lambda: gpu)
     with pytest.raises(UserError, match="use --hardware cpu"):
         resolve_hardware(name)
+
+
+def test_a_t4_that_is_not_here_is_estimated_and_says_so(monkeypatch):
+    monkeypatch.setattr(hardware, "has_nvidia_gpu", lambda: False)
+    t4 = resolve_hardware("t4")
+    assert t4.estimated
+    assert "estimated" in t4.reason
+    assert supported_precisions(t4) == ("fp16", "int8")
+    assert not resolve_hardware("cpu").estimated
 
 
 @pytest.mark.parametrize("name", ["", "CPU ", "a100", "gpu"])

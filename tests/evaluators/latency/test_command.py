@@ -111,7 +111,35 @@ def test_program_exit_code_and_help_without_heavy_imports():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("[]\n")
     assert "Examples" in done.stdout
-    command = [sys.executable, "-m", "evaluators", "latency", "--model", "N", "--hardware", "t4"]
+    command = [sys.executable, "-m", "evaluators", "latency", "--model", "N", "--hardware", "tensorrt"]
     refused = subprocess.run(command, capture_output=True, text=True, check=False)
     assert refused.returncode == 2
-    assert refused.stderr.splitlines()[-1].startswith("error: hardware 't4'")
+    assert refused.stderr.splitlines()[-1].startswith("error: hardware 'tensorrt'")
+
+
+def test_a_t4_is_estimated_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("evaluators.hardware.has_nvidia_gpu", lambda: False)
+    result = invoke("--model", "S", "--hardware", "t4", "--batch", 32)
+    assert result.exit_code == 0, result.output
+    assert "ms estimated, not measured" in result.stdout
+    assert "TensorRT 8.4" in result.stdout
+    assert "fp16, 640 px, batch 32" in result.stdout
+    answer = json.loads(invoke("--model", "S", "--hardware", "t4", "--tensorrt", "7.2", "--json").stdout)
+    assert answer["origin"] == "estimated"
+    assert answer["low_ms"] <= 1e3 / 358 <= answer["high_ms"]
+    assert not {"median_ms", "measurement", "samples"} & set(answer)
+
+
+def test_an_artefact_is_estimated_for_a_t4_as_it_was_built(tmp_path, monkeypatch):
+    monkeypatch.setattr("evaluators.hardware.has_nvidia_gpu", lambda: False)
+    artefact = untrained_artefact(tiny_candidate(INT8), num_classes=2, image_size=64, folder=tmp_path / "a")
+    answer = json.loads(invoke("--artefact", artefact.folder, "--hardware", "t4", "--json").stdout)
+    assert (answer["workload"]["image_size"], answer["workload"]["classes"]) == (64, 2)
+    assert answer["workload"]["precision"].startswith("int8")
+    refused = invoke("--artefact", artefact.folder, "--hardware", "t4", "--batch", 2)
+    assert "was built for 1" in str(refused.exception)
+
+
+def test_a_tensorrt_release_belongs_to_an_estimate():
+    result = invoke("--model", "S", "--hardware", "cpu", "--tensorrt", "8.2")
+    assert "leave it out" in str(result.exception)
