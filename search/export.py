@@ -68,6 +68,7 @@ class Verification:
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write."
 )
+@click.option("--data", metavar="SOURCE", help="Where the data is now, if it moved since the search.")
 @cli.storage_option
 @click.option("--no-verify", is_flag=True, help="Do not measure AP and latency again.")
 @cli.json_option
@@ -77,6 +78,7 @@ def main(
     number: int | None,
     select: str | None,
     out: Path,
+    data: str | None,
     storage: str | None,
     no_verify: bool,
     as_json: bool,
@@ -95,7 +97,15 @@ def main(
             folder = out / trial.title.replace(" ", "-") if many else out
             limit_ms = best_under_ms or chosen_study.target_latency_ms
             results.append(
-                _export(repository, chosen_study, trial, folder, limit_ms=limit_ms, verify=not no_verify)
+                _export(
+                    repository,
+                    chosen_study,
+                    trial,
+                    folder,
+                    data=data,
+                    limit_ms=limit_ms,
+                    verify=not no_verify,
+                )
             )
     if as_json:
         cli.print_json(results)
@@ -182,11 +192,14 @@ def _export(
     trial: TrialRecord,
     out: Path,
     *,
+    data: str | None,
     limit_ms: float | None,
     verify: bool,
 ) -> dict[str, Any]:
     from evaluators.artefact import load_artefact
     from search.model_card import Evidence, model_card
+
+    data = data or str(study.settings["data"]["source"])
 
     assert trial.deployed is not None and trial.deployed_latency is not None
     paths = {one.hash: Path(one.path) for one in repository.artefacts(trial.id)}
@@ -205,12 +218,12 @@ def _export(
         environment=repository.environment(latency.environment_id),
         samples=len(repository.samples_ms(latency.id)),
     )
-    card = partial(model_card, study, trial, evidence, folder=str(out))
+    card = partial(model_card, study, trial, evidence, folder=str(out), data=data)
     (out / "README.md").write_text(card(verification=None))
     cli.progress(f"wrote trial {trial.number} ({trial.title}) to {out}")
     told = None
     if verify:
-        verification = verify_export(out, study, trial, limit_ms)
+        verification = verify_export(out, study, trial, data, limit_ms)
         (out / "README.md").write_text(card(verification=verification))
         told = {
             **{name: getattr(verification, name) for name in verification.__slots__},
@@ -239,11 +252,12 @@ def copy_whole(source: Path, out: Path) -> None:
         raise UserError(f"cannot write {out}: {why}; choose another --out") from None
 
 
-def verify_export(out: Path, study: StudyRecord, trial: TrialRecord, limit_ms: float | None) -> Verification:
+def verify_export(
+    out: Path, study: StudyRecord, trial: TrialRecord, data: str, limit_ms: float | None
+) -> Verification:
     """Load the exported files in new processes and measure AP and latency again, against `limit_ms`."""
     assert trial.deployed is not None and trial.deployed_latency is not None
     artefact = ["--artefact", str(out), "--hardware", str(study.settings["hardware"]), "--json"]
-    data = str(study.settings["data"]["source"])
     latency = _run_json("latency", *artefact)
     accuracy = _run_json("accuracy", *artefact, "--data", data, "--split", "val")
     return Verification(

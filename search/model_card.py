@@ -53,7 +53,13 @@ class Evidence:
 
 
 def model_card(
-    study: StudyRecord, trial: TrialRecord, evidence: Evidence, verification: Verification | None, folder: str
+    study: StudyRecord,
+    trial: TrialRecord,
+    evidence: Evidence,
+    verification: Verification | None,
+    *,
+    folder: str,
+    data: str,
 ) -> str:
     """Markdown; every number with its origin and protocol. `folder` is where the card will lie."""
     settings = study.settings
@@ -67,7 +73,7 @@ def model_card(
         classes=len(settings["classes"]),
         postprocessing=_words({name: deployed.protocol.get(name) for name in _POSTPROCESSING}),
         folder=shlex.quote(folder),
-        data=shlex.quote(str(settings["data"]["source"])),
+        data=shlex.quote(data),
     )
     return f"""# {trial.title}
 

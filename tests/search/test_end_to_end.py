@@ -114,6 +114,14 @@ def test_search_then_search_on_then_export(place: Path) -> None:
     again = subprocess.run([*export, "--out", "out"], cwd=place, capture_output=True, text=True, check=False)
     assert again.returncode == 2 and "not empty" in again.stderr
 
+    (place / "shapes").rename(place / "moved")
+    try:
+        moved = run([*export, "--out", "out2", "--data", "moved", "--json"], place)[0]  # type: ignore[index]
+    finally:
+        (place / "moved").rename(place / "shapes")
+    assert moved["verification"]["passed"]
+    assert "--data moved" in (place / "out2" / "README.md").read_text()
+
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])

@@ -26,7 +26,7 @@ def study() -> StudyRecord:
         "image_size": 320,
         "batch": 1,
         "classes": ["cat", "dog"],
-        "data": {"name": "pets", "description": "pets at home", "source": "/data/my pets"},
+        "data": {"name": "pets", "description": "pets at home"},
     }
     return StudyRecord(
         id=1, name="pets", created_at=NOW, target_latency_ms=8.8, settings=settings, driver_owner=None
@@ -87,7 +87,14 @@ def trial() -> TrialRecord:
 
 
 def test_card_names_machine_protocol_and_architecture(study: StudyRecord, trial: TrialRecord) -> None:
-    card = model_card(study, trial, Evidence(environment=ENVIRONMENT, samples=321), None, "out dir")
+    card = model_card(
+        study,
+        trial,
+        Evidence(environment=ENVIRONMENT, samples=321),
+        None,
+        folder="out dir",
+        data="/data/my pets",
+    )
     for words in (
         "median of 321 passes",
         "2026-05-04 on Some CPU, 2 cores, 2 threads used, openvino 2026.4, this program at 0123456789",
@@ -116,6 +123,8 @@ def test_card_of_a_verified_export_shows_both_figures(study: StudyRecord, trial:
         target_ms=8.8,
         within_target=True,
     )
-    card = model_card(study, trial, Evidence(environment=ENVIRONMENT, samples=321), again, "out")
+    card = model_card(
+        study, trial, Evidence(environment=ENVIRONMENT, samples=321), again, folder="out", data="pets"
+    )
     assert "| verified | 0.500 | 5.20 ms | in new processes |" in card
     assert "Not verified" not in card
