@@ -1,17 +1,21 @@
 """How well latency repeats: one artefact, measured several times, each time in a new process.
 
 Prints every median, and how many pairs of medians agree within 3 % (the bar: 90 % of the pairs, on a quiet
-machine).
+machine). With --neighbour a process keeps every core busy meanwhile, and every run ought to be called disturbed.
 
     python benchmarks/latency_repeat.py --model YOLOv6-N --precision int8 --times 10
+    python benchmarks/latency_repeat.py --model YOLOv6-N --times 4 --neighbour
 """
 
 import dataclasses
 import itertools
 import json
+import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +35,19 @@ AGREE = 0.03
 @click.option("--precision", type=click.Choice(["fp32", "bf16", "int8"]), default="fp32", show_default=True)
 @click.option("--image-size", default=320, show_default=True)
 @click.option("--times", type=click.IntRange(2), default=10, show_default=True)
-@click.option("--seconds", default=3.0, show_default=True, help="Of sampling in each process.")
+@click.option("--seconds", default=3.0, show_default=True, help="Of sampling every engine.")
+@click.option("--engines", default=3, show_default=True, help="Opened in each process.")
+@click.option("--neighbour", is_flag=True, help="Keep the machine busy meanwhile.")
 @json_option
 def latency_repeat(
-    model: str, precision: str, image_size: int, times: int, seconds: float, as_json: bool
+    model: str,
+    precision: str,
+    image_size: int,
+    times: int,
+    seconds: float,
+    engines: int,
+    neighbour: bool,
+    as_json: bool,
 ) -> None:
     """Measure one artefact several times, each time in a new process."""
     int8 = {"scheme": "ptq", "float_layers": 0} if precision == "int8" else {}
@@ -43,17 +56,20 @@ def latency_repeat(
         folder = Path(temporary) / "artefact"
         untrained_artefact(candidate, num_classes=80, image_size=image_size, folder=folder)
         runs = []
-        for number in range(times):
-            runs.append(_measure(folder, seconds))
-            progress(
-                f"{number + 1}/{times}: {runs[-1]['median_ms']:.3f} ms ({runs[-1]['disturbance'] or 'quiet'})"
-            )
+        with _busy_neighbour() if neighbour else nullcontext():
+            for number in range(times):
+                runs.append(_measure(folder, seconds, engines))
+                progress(
+                    f"{number + 1}/{times}: {runs[-1]['median_ms']:.3f} ms "
+                    f"({runs[-1]['disturbance'] or 'quiet'})"
+                )
     medians = [result["median_ms"] for result in runs]
     differences = [abs(a - b) / min(a, b) for a, b in itertools.combinations(medians, 2)]
     report = {
         "model": model,
         "precision": precision,
         "image_size": image_size,
+        "engines": engines,
         "medians_ms": medians,
         "disturbed": sum(result["disturbed"] for result in runs),
         "largest_difference": max(differences),
@@ -71,9 +87,22 @@ def latency_repeat(
     )
 
 
-def _measure(folder: Path, seconds: float) -> dict[str, Any]:
+@contextmanager
+def _busy_neighbour() -> Iterator[None]:
+    """A process per core that does nothing but count."""
+    command = [sys.executable, "-c", "while True: pass"]
+    processes = [subprocess.Popen(command) for _ in range(os.cpu_count() or 1)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def _measure(folder: Path, seconds: float, engines: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "evaluators", "latency", "--artefact", str(folder)]
-    options = ["--hardware", "cpu", "--seconds", str(seconds), "--json"]
+    options = ["--hardware", "cpu", "--seconds", str(seconds), "--engines", str(engines), "--json"]
     done = subprocess.run([*command, *options], stdout=subprocess.PIPE, check=True, text=True)
     result: dict[str, Any] = json.loads(done.stdout)
     return result

@@ -10,6 +10,7 @@ from foundation.cli import LazyGroup, run
     cls=LazyGroup,
     commands={
         "latency": "evaluators.latency.command:latency_command",
+        "compare": "evaluators.latency.compare_command:compare_command",
         "accuracy": "evaluators.accuracy.command:accuracy_command",
         "data": "evaluators.data.command:data_command",
     },

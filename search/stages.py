@@ -114,17 +114,17 @@ def judge_latency(candidate: Candidate, bench: Bench) -> dict[str, Any]:
 
 
 def measure_near(artefact: Artefact, hardware: Hardware, limit_ms: float) -> Measurement:
-    """Measure; where it matters, three times with a fresh engine each, and keep the middle one.
+    """Measure; where it matters, through three engines opened one after the other.
 
     From one engine to the next a median differs by some percent, far more than its own interval says. That
     matters near the limit, where it decides, and where the machine was disturbed.
     """
-    from evaluators.latency import measure
+    from evaluators.latency import joined, measure
 
-    found = [measure(artefact, hardware)]
-    if found[0].disturbed or abs(found[0].median_ms / limit_ms - 1.0) <= NEAR_LIMIT:
-        found += [measure(artefact, hardware) for _ in range(2)]
-    return sorted(found, key=lambda one: one.median_ms)[len(found) // 2]
+    first = measure(artefact, hardware)
+    if not first.disturbed and abs(first.median_ms / limit_ms - 1.0) > NEAR_LIMIT:
+        return first
+    return joined([first, measure(artefact, hardware, engines=2)])
 
 
 def training_cost(bench: Bench) -> tuple[TrainingCost, int]:

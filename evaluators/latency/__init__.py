@@ -4,7 +4,7 @@ from evaluators.environment import environment
 from evaluators.hardware import Hardware, resolve_hardware
 from evaluators.latency.engine import Engine, open_engine
 from evaluators.latency.measurement import measure
-from evaluators.latency.records import Estimate, Measurement, Workload
+from evaluators.latency.records import Estimate, Measurement, Workload, joined
 
 __all__ = [
     "Engine",
@@ -13,6 +13,7 @@ __all__ = [
     "Measurement",
     "Workload",
     "environment",
+    "joined",
     "measure",
     "open_engine",
     "resolve_hardware",

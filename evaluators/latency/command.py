@@ -1,22 +1,17 @@
 """`python -m evaluators latency`."""
 
-import dataclasses
-import json
 import math
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from evaluators.latency.subject import artefact_of, candidate_of, require_as_built
 from foundation.cli import json_option, print_json, progress
 from foundation.errors import UserError
-from yolov6space.candidate import MAX_STRIDE, PRECISION_KINDS, Candidate, Precision
+from yolov6space.candidate import MAX_STRIDE, PRECISION_KINDS, Candidate
 
 if TYPE_CHECKING:
-    from evaluators.artefact import Artefact
     from evaluators.estimate.case import Case
     from evaluators.hardware import Hardware
     from evaluators.latency.records import Measurement
@@ -72,7 +67,22 @@ Examples:
     default=3.0,
     show_default=True,
     callback=_finite,
-    help="Sample at most so long.",
+    help="Sample every engine at most so long.",
+)
+@click.option(
+    "--within",
+    type=click.FloatRange(min=0, max=100),
+    default=1.0,
+    show_default=True,
+    metavar="PERCENT",
+    help="Stop before that once the interval of the median is so narrow to either side.",
+)
+@click.option(
+    "--engines",
+    type=click.IntRange(1, 50),
+    default=3,
+    show_default=True,
+    help="Open the network so often: one engine differs from the next.",
 )
 @click.option(
     "--tensorrt",
@@ -88,6 +98,8 @@ def latency_command(
     hardware_name: str,
     threads: int | None,
     seconds: float,
+    within: float,
+    engines: int,
     tensorrt: str | None,
     as_json: bool,
     **given: Any,
@@ -108,15 +120,17 @@ def latency_command(
     if folder is not None:
         candidate = None
     else:
-        candidate = _candidate(name, spec, given["precision"], "fp16" if hardware.estimated else "fp32")
+        candidate = candidate_of(name, spec, given["precision"], "fp16" if hardware.estimated else "fp32")
         check_precision(candidate.precision.kind, hardware)
     if hardware.estimated:
         _show_estimate(_case(candidate, folder, hardware, given, tensorrt), as_json)
         return
-    with _artefact(candidate, folder, hardware, given) as artefact:
+    with artefact_of(candidate, folder, hardware, given) as artefact:
         from evaluators.latency.measurement import measure
 
-        measurement = measure(artefact, hardware, threads=threads, seconds=seconds)
+        measurement = measure(
+            artefact, hardware, threads=threads, seconds=seconds, within=within / 100, engines=engines
+        )
         if as_json:
             print_json(
                 {
@@ -135,7 +149,8 @@ def describe(measurement: "Measurement") -> str:
     m, load = measurement, measurement.workload
     line = (
         f"{m.median_ms:.3f} ms median ({m.low_ms:.3f} to {m.high_ms:.3f} with 95 % confidence), "
-        f"p99 {m.p99_ms:.3f} ms, {len(m.samples_ms)} samples; measured with {load.backend} on {load.device} "
+        f"p90 {m.p90_ms:.3f} ms, p99 {m.p99_ms:.3f} ms, {len(m.samples_ms)} samples of "
+        f"{len(m.engine_medians_ms)} engines; measured with {load.backend} on {load.device} "
         f"({m.environment.get('cpu', 'unknown')}, {m.environment.get('threads', '?')} threads), "
         f"{load.precision}, {load.image_size} px, batch {load.batch}, without NMS"
     )
@@ -179,7 +194,7 @@ def _case(
         from evaluators.artefact import load_artefact
 
         artefact = load_artefact(folder or "")
-        _require_as_built(artefact, folder, given)
+        require_as_built(artefact, folder, given)
         meta, candidate = artefact.meta, artefact.candidate
         size, batch, classes = meta.image_size, meta.batch, len(meta.class_names)
     else:
@@ -193,62 +208,3 @@ def _case(
         num_classes=classes,
         runtime=runtime,
     )
-
-
-def _candidate(name: str | None, spec: Path | None, kind: str | None, default: str) -> Candidate:
-    """The network asked for; `default` is the precision of a named one unless `kind` is given."""
-    if name is not None:
-        from yolov6space.variants import get
-
-        return dataclasses.replace(get(name), precision=_precision(kind or default))
-    assert spec is not None
-    try:
-        candidate = Candidate.from_dict(json.loads(spec.read_text()))
-    except FileNotFoundError:
-        raise UserError(f"{spec}: no such file; give a candidate as JSON") from None
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise UserError(f"{spec}: not a candidate ({error}); see python -m yolov6space describe") from None
-    if kind is None or kind == candidate.precision.kind:
-        return candidate
-    return dataclasses.replace(candidate, precision=_precision(kind))
-
-
-def _precision(kind: str) -> Precision:
-    return Precision(kind=kind, scheme="ptq", float_layers=0) if kind == "int8" else Precision(kind=kind)
-
-
-@contextmanager
-def _artefact(
-    candidate: Candidate | None, folder: Path | None, hardware: "Hardware", given: dict[str, Any]
-) -> Iterator["Artefact"]:
-    """The one in `folder`, or a temporary one of the candidate."""
-    from evaluators.artefact import load_artefact, untrained_artefact
-
-    if candidate is None:
-        artefact = load_artefact(folder or "")
-        _require_as_built(artefact, folder, given)
-        yield artefact
-        return
-    with tempfile.TemporaryDirectory(prefix="yolov6-latency-") as temporary:
-        progress(f"building {candidate.precision.label} with untrained weights ...")
-        yield untrained_artefact(
-            candidate,
-            num_classes=given["classes"] or 80,
-            image_size=given["image_size"] or candidate.image_size or hardware.default_image_size,
-            batch=given["batch"] or 1,
-            folder=Path(temporary) / "artefact",
-        )
-
-
-def _require_as_built(artefact: "Artefact", folder: Path | None, given: dict[str, Any]) -> None:
-    """Raises UserError when an option asks for something else than the artefact was built for."""
-    fixed = {
-        "image_size": artefact.meta.image_size,
-        "batch": artefact.meta.batch,
-        "precision": artefact.meta.precision,
-        "classes": len(artefact.meta.class_names),
-    }
-    for option, value in fixed.items():
-        if given[option] not in (None, value):
-            flag = "--" + option.replace("_", "-")
-            raise UserError(f"{flag} {given[option]}: {folder} was built for {value}; leave {flag} out")

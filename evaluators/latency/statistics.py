@@ -1,20 +1,23 @@
-"""Statistics of latency samples: the interval of a median, and signs that something interfered.
+"""Statistics of latency samples: the interval of a median, within one engine and over several.
 
-Times of passes are skewed, have outliers and follow each other closely, so nothing here assumes a normal
-distribution, and the interval of the median allows for samples that resemble their neighbours.
+Times of passes are skewed, have outliers, follow each other closely, drift and fall into phases, so nothing
+here assumes a normal distribution or independent samples.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-MAX_DRIFT = 0.03  # of the median, between the first and the second half
-MAX_SPREAD = 0.15  # interquartile range over median
-MAX_TAIL = 2.0  # 99th percentile over median
+Samples = Sequence[float] | NDArray[np.float64]  # milliseconds of passes, in order
+
+STRETCHES = (
+    8  # equal stretches of a run; the range of eight medians holds the common one in 99 % of steady runs
+)
 MIN_SAMPLES = 6  # fewest with which order statistics give a 95 % interval: 1 - 2 / 2**6 = 0.97
 
 
-def median_interval(samples: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+def median_interval(samples: Samples, confidence: float = 0.95) -> tuple[float, float]:
     """Confidence interval of the median from order statistics.
 
     The k-th smallest and k-th largest of n independent samples enclose the median with a probability that
@@ -34,7 +37,7 @@ def median_interval(samples: Sequence[float], confidence: float = 0.95) -> tuple
     return float(ordered[cut]), float(ordered[n - 1 - cut])
 
 
-def effective_size(samples: Sequence[float]) -> int:
+def effective_size(samples: Samples) -> int:
     """How many independent samples these are worth, at least 1."""
     n = len(samples)
     if n < 2 * MIN_SAMPLES:
@@ -45,28 +48,49 @@ def effective_size(samples: Sequence[float]) -> int:
     return max(1, round(n * (1 - correlation) / (1 + correlation))) if correlation > 0 else n
 
 
-def relative_half_width(samples: Sequence[float]) -> float:
-    """The wider side of the 95 % interval over the median; infinite with fewer than MIN_SAMPLES samples."""
+def run_interval(samples: Samples) -> tuple[float, float]:
+    """At least 95 % confidence interval of the median of a run, also of one that is not steady.
+
+    The order statistics of `median_interval`, joined with the range of the medians of eight equal stretches of
+    the run. Stretches are long, so that neighbours that resemble each other hardly matter between them, and a
+    run that drifts, throttles or is disturbed for a while has an interval from its fastest to its slowest
+    phase: nothing narrower would hold the latency of a quiet device.
+    """
+    from scipy.stats import theilslopes
+
+    low, high = median_interval(samples)
+    if len(samples) >= 2 * STRETCHES:
+        medians = [float(np.median(part)) for part in np.array_split(np.asarray(samples), STRETCHES)]
+        half = (
+            abs(float(theilslopes(medians)[0])) / 2
+        )  # a stretch that drifts began and ended beside its median
+        low, high = min(low, min(medians) - half), max(high, max(medians) + half)
+    return low, high
+
+
+def engines_interval(runs: Sequence[Samples]) -> tuple[float, float]:
+    """The interval of the median of a typical engine, from one run each of several engines.
+
+    Two builds or openings of the same network differ, often by more than the interval of either. With two or
+    more engines it is the interval of the mean of their log medians by Student's t, joined with the middle of
+    the runs' own intervals, so it never claims more than one run of one engine could.
+    """
+    inner = [run_interval(run) for run in runs]
+    low, high = (float(np.median(ends)) for ends in zip(*inner, strict=True))
+    if len(runs) == 1:
+        return low, high
+    from scipy.stats import t
+
+    logs = np.log([np.median(run) for run in runs])
+    reach = float(t.ppf(0.975, len(runs) - 1)) * float(logs.std(ddof=1)) / len(runs) ** 0.5
+    middle = float(logs.mean())
+    return min(low, float(np.exp(middle - reach))), max(high, float(np.exp(middle + reach)))
+
+
+def relative_half_width(samples: Samples) -> float:
+    """The wider side of `run_interval` over the median; infinite with fewer than MIN_SAMPLES samples."""
     if len(samples) < MIN_SAMPLES:
         return float("inf")
-    low, high = median_interval(samples)
+    low, high = run_interval(samples)
     median = float(np.median(samples))
     return max(high - median, median - low) / median
-
-
-def sign_of_disturbance(samples: Sequence[float]) -> str | None:
-    """What in the samples themselves speaks against them, in words; None when they look quiet."""
-    if len(samples) < MIN_SAMPLES:
-        return f"only {len(samples)} samples"
-    values = np.asarray(samples, dtype=float)
-    median = float(np.median(values))
-    half = len(values) // 2
-    drift = float(np.median(values[half:]) - np.median(values[:half])) / median
-    if abs(drift) > MAX_DRIFT:
-        return f"latency drifted by {drift:+.0%} during the run"
-    low, high, tail = (float(q) / median for q in np.quantile(values, (0.25, 0.75, 0.99)))
-    if high - low > MAX_SPREAD:
-        return f"the middle half of the samples spreads over {high - low:.0%} of the median"
-    if tail > MAX_TAIL:
-        return f"the slowest 1 % took {tail:.1f} times the median"
-    return None

@@ -41,7 +41,7 @@ def measurement(candidate: Candidate) -> dict[str, Any]:
         },
         "environment": ENVIRONMENT,
         "artefact_hash": None,
-        "warmup_passes": 3,
+        "warmup_ms": [12.0, 11.0, 10.0],
         "disturbance": None,
     }
 

@@ -1,0 +1,112 @@
+"""Which of two networks is faster: alternating rounds, and a decision whose error is bounded.
+
+Each round opens both engines anew and times them by turns in the order A B B A, so that what drifts meets both
+and what differs from one engine to the next is part of the scatter between rounds instead of a bias. One
+round gives one logarithm of a ratio; Wilcoxon's signed-rank test over the rounds decides, exactly for so few.
+The number of rounds is fixed beforehand: looking in between and stopping when it pleases would spoil the error.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+ERROR = 0.05  # probability of naming a faster one of two equally fast networks
+MIN_ROUNDS = 6  # fewest with which the test can decide at that error
+DEFAULT_ROUNDS = 9
+
+Pass = Callable[[], None]
+Opened = Callable[[], AbstractContextManager[Pass]]
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What alternating rounds showed.
+
+    Attributes:
+        first_ms, second_ms: median of each network in each round.
+        ratio: how long the second takes relative to the first; median over the rounds.
+        low, high: at least 95 % confidence interval of the ratio.
+        p_value: how often equally fast networks differ as much as these or more.
+    """
+
+    first_ms: tuple[float, ...]
+    second_ms: tuple[float, ...]
+    ratio: float
+    low: float
+    high: float
+    p_value: float
+
+    @property
+    def faster(self) -> str | None:
+        """`first`, `second`, or None when the rounds do not tell."""
+        if self.p_value > ERROR:
+            return None
+        return "first" if self.ratio > 1 else "second"
+
+
+def compare_rounds(first_ms: Sequence[float], second_ms: Sequence[float]) -> Comparison:
+    """Judge the medians of rounds in which both were timed by turns.
+
+    Raises:
+        ValueError: fewer than six rounds, or not as many of one as of the other.
+    """
+    from scipy.stats import wilcoxon
+
+    from evaluators.latency.statistics import median_interval
+
+    if len(first_ms) != len(second_ms) or len(first_ms) < MIN_ROUNDS:
+        raise ValueError(f"{len(first_ms)} and {len(second_ms)} rounds; give at least {MIN_ROUNDS} of both")
+    logs = np.log(np.asarray(second_ms) / np.asarray(first_ms))
+    low, high = median_interval(logs.tolist())
+    same = not logs.any()
+    return Comparison(
+        first_ms=tuple(first_ms),
+        second_ms=tuple(second_ms),
+        ratio=float(np.exp(np.median(logs))),
+        low=float(np.exp(low)),
+        high=float(np.exp(high)),
+        p_value=1.0 if same else float(wilcoxon(logs, method="exact").pvalue),
+    )
+
+
+def alternate(
+    first: Opened, second: Opened, *, rounds: int, passes_seconds: float, clock: Clock
+) -> tuple[list[float], list[float]]:
+    """Medians in milliseconds of both in every round; each turn lasts about `passes_seconds`.
+
+    `first` and `second` open an engine and hand over its pass; every round opens them in another order.
+    """
+    firsts, seconds = [], []
+    for number in range(rounds):
+        with _both(first, second, swap=number % 2 == 1) as (run_first, run_second):
+            for run in (run_first, run_second):
+                _turn(run, passes_seconds / 2, clock)  # warm-up
+            turns = [
+                _turn(run, passes_seconds, clock) for run in (run_first, run_second, run_second, run_first)
+            ]
+        firsts.append(float(np.median(turns[0] + turns[3])))
+        seconds.append(float(np.median(turns[1] + turns[2])))
+    return firsts, seconds
+
+
+@contextmanager
+def _both(first: Opened, second: Opened, *, swap: bool) -> Iterator[tuple[Pass, Pass]]:
+    """Both engines open, in the order of `first` and `second` however they were opened."""
+    with ExitStack() as stack:
+        one, other = (second, first) if swap else (first, second)
+        passes = stack.enter_context(one()), stack.enter_context(other())
+        yield passes[::-1] if swap else passes
+
+
+def _turn(run: Pass, seconds: float, clock: Clock) -> list[float]:
+    """Milliseconds of at least three passes."""
+    times: list[float] = []
+    end = clock() + seconds
+    while len(times) < 3 or clock() < end:
+        start = clock()
+        run()
+        times.append((clock() - start) * 1e3)
+    return times
