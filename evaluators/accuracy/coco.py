@@ -31,9 +31,7 @@ def evaluate(ground_truth: Path | Mapping[str, Any], detections: Iterable[Detect
         UserError: the annotations are not COCO's.
     """
     document, name = _document(ground_truth)
-    truth = _truth(document, name)
-    results = _results(detections)
-    return _figures(truth, results)
+    return _figures(checked_truth(document, name), numbered(detections))
 
 
 def _document(ground_truth: Path | Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
@@ -43,7 +41,8 @@ def _document(ground_truth: Path | Mapping[str, Any]) -> tuple[Mapping[str, Any]
     return read_json(path), str(path)
 
 
-def _truth(document: Mapping[str, Any], name: str) -> dict[str, Any]:
+def checked_truth(document: Mapping[str, Any], name: str = "ground truth") -> dict[str, Any]:
+    """What COCO's code needs of a ground truth, in new objects. Raises UserError when it is not COCO's."""
     check_sections(document, name)
     annotations = []
     # Own ids, because COCO's code reads a match with annotation id 0 as "no match" and merges equal ids.
@@ -69,7 +68,8 @@ def _truth(document: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {"images": images, "categories": categories, "annotations": annotations}
 
 
-def _results(detections: Iterable[Detection]) -> list[dict[str, Any]]:
+def numbered(detections: Iterable[Detection]) -> list[dict[str, Any]]:
+    """Detections as COCO's code keeps them: with ids and areas, in new objects."""
     return [
         {
             "id": identifier,
@@ -100,13 +100,14 @@ def _figures(truth: dict[str, Any], results: list[dict[str, Any]]) -> CocoFigure
     evaluation.summarize()
     stats = [float(value) for value in evaluation.stats[: len(FIGURES)]]
     # (IoU, recall, class, area, detections): all areas, most detections.
-    precision = np.asarray(evaluation.eval["precision"])[:, :, :, 0, -1]
+    precision, scores = (np.asarray(evaluation.eval[key])[:, :, :, 0, -1] for key in ("precision", "scores"))
     names = {entry["id"]: entry["name"] for entry in truth["categories"]}
     ordered: Sequence[str] = [names[int(identifier)] for identifier in evaluation.params.catIds]
     return CocoFigures(
         **dict(zip(FIGURES, stats, strict=True)),
         per_class={name: _mean_defined(precision[:, :, index]) for index, name in enumerate(ordered)},
         precision=precision,
+        scores=np.where(precision > -1, scores, -1.0),
     )
 
 

@@ -1,18 +1,21 @@
 """`python -m evaluators accuracy`: the twelve COCO figures of a results file, or of an artefact on data."""
 
-import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from foundation.cli import json_option, print_json, progress
 from foundation.errors import UserError
 
+if TYPE_CHECKING:
+    from evaluators.accuracy.figures import CocoFigures
+
 EXAMPLES = """\b
 Examples:
   python -m evaluators accuracy --ground-truth instances_val.json --detections results.json
   python -m evaluators accuracy --artefact exported/yolov6-s --data my_data --split test --json
+  python -m evaluators accuracy --artefact best --data my_data --hardware pytorch --protocol rectangular
 """
 
 
@@ -22,8 +25,18 @@ Examples:
 @click.option("--artefact", type=click.Path(path_type=Path), help="Folder of an artefact to run on --data.")
 @click.option("--data", help="'bundled', a folder in COCO layout, or a .yaml file (docs/data.md).")
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="val", show_default=True)
-@click.option("--hardware", default="auto", show_default=True, help="What the artefact runs on.")
+@click.option(
+    "--hardware", default="auto", show_default=True, help="What the artefact runs on; or 'pytorch'."
+)
+@click.option(
+    "--protocol",
+    default="paper",
+    show_default=True,
+    help="paper, paper-N ... paper-L-ReLU, rectangular, plain, single-label, or a JSON object of settings.",
+)
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many images.")
+@click.option("--interval", is_flag=True, help="Bootstrap interval of AP over the images.")
+@click.option("--curves", type=click.Path(path_type=Path), help="Write precision-recall curves here (.npz).")
 @json_option
 def accuracy_command(
     ground_truth: Path | None,
@@ -32,18 +45,29 @@ def accuracy_command(
     data: str | None,
     split: str,
     hardware: str,
+    protocol: str,
     limit: int | None,
+    interval: bool,
+    curves: Path | None,
     as_json: bool,
 ) -> None:
-    """COCO accuracy (AP, AP50, ... AR_large) of a results file, or of an artefact through its engine."""
-    from_files = ground_truth is not None and detections is not None and artefact is None and data is None
-    from_engine = artefact is not None and data is not None and ground_truth is None and detections is None
-    if ground_truth and detections and from_files:
-        result = _of_files(ground_truth, detections)
-    elif artefact and data and from_engine:
-        result = _of_artefact(artefact, data, split, hardware, limit)
+    """COCO accuracy (AP, AP50, ... AR_large) of a results file, or of an artefact through its engine.
+
+    An interrupted run of an artefact goes on where it ended.
+    """
+    if curves and curves.suffix != ".npz":
+        raise UserError(f"{curves}: name the file of curves .npz")
+    if ground_truth and detections and not artefact and not data:
+        figures, result = _of_files(ground_truth, detections, interval)
+    elif artefact and data and not ground_truth and not detections:
+        figures, result = _of_artefact(artefact, data, split, hardware, protocol, limit, interval)
     else:
         raise UserError("give --ground-truth with --detections, or --artefact with --data")
+    if curves:
+        from evaluators.accuracy.curves import save_curves
+
+        save_curves(figures, curves)
+        progress(f"wrote {curves}")
     if as_json:
         print_json(result)
     else:
@@ -52,13 +76,17 @@ def accuracy_command(
 
 def table(result: dict[str, Any]) -> str:
     """The figures in percent, and AP by class, as text."""
-    figures = dict(result["figures"])
-    per_class = figures.pop("per_class")
-    lines = [f"{name:<10} {_percent(value)}" for name, value in figures.items()]
-    width = max(map(len, per_class), default=0)
-    lines += ["", "AP by class"] + [
-        f"  {name:<{width}} {_percent(value)}" for name, value in per_class.items()
-    ]
+    from evaluators.accuracy.figures import FIGURES
+
+    figures = result["figures"]
+    lines = [f"{name:<10} {_percent(figures[name])}" for name in FIGURES]
+    bound = result.get("ap_interval")
+    if bound:
+        lines[0] += f"   ({bound['confidence']:.0%} interval {_percent(bound['low']).strip()} to "
+        lines[0] += f"{_percent(bound['high']).strip()}, bootstrap over images)"
+    width = max(map(len, figures["per_class"]), default=0)
+    lines += ["", "AP by class"]
+    lines += [f"  {name:<{width}} {_percent(value)}" for name, value in figures["per_class"].items()]
     return "\n".join(lines)
 
 
@@ -66,7 +94,7 @@ def _percent(value: float | None) -> str:
     return "undefined (no boxes of this kind)" if value is None else f"{100 * value:5.1f}"
 
 
-def _of_files(ground_truth: Path, detections: Path) -> dict[str, Any]:
+def _of_files(ground_truth: Path, detections: Path, interval: bool) -> "tuple[CocoFigures, dict[str, Any]]":
     from evaluators.accuracy.coco import evaluate
     from evaluators.accuracy.detections_file import read_detections
     from evaluators.data.coco_json import read_annotations, read_json
@@ -76,37 +104,42 @@ def _of_files(ground_truth: Path, detections: Path) -> dict[str, Any]:
     found, warnings = read_detections(detections, image_ids, set(truth.category_names))
     for line in warnings:
         progress(f"warning: {line}")
-    figures = evaluate(read_json(ground_truth), found)
-    return {"figures": figures.to_dict(), "images": len(image_ids), "detections": len(found)}
+    document = read_json(ground_truth)
+    figures = evaluate(document, found)
+    result = {"figures": figures.to_dict(), "images": len(image_ids), "detections": len(found)}
+    if interval:
+        from evaluators.accuracy.interval import ap_interval
+        from evaluators.accuracy.matches import match_images
+
+        bound = ap_interval(match_images(document, found, sorted(image_ids)))
+        result["ap_interval"] = None if bound is None else bound.to_dict()
+    return figures, result
 
 
-def _of_artefact(folder: Path, source: str, split: str, hardware: str, limit: int | None) -> dict[str, Any]:
-    from evaluators.accuracy.judge import judge
+def _of_artefact(
+    folder: Path,
+    source: str,
+    split: str,
+    hardware: str,
+    protocol: str,
+    limit: int | None,
+    interval: bool,
+) -> "tuple[CocoFigures, dict[str, Any]]":
+    from evaluators.accuracy.backends import resolve_backend
+    from evaluators.accuracy.of_artefact import judge_artefact, load_split
+    from evaluators.accuracy.protocol import protocol_named
     from evaluators.artefact import load_artefact
-    from evaluators.data import load_data
-    from evaluators.latency import open_engine, resolve_hardware
 
+    rules = protocol_named(protocol)
     artefact = load_artefact(folder)
-    device = resolve_hardware(hardware)
-    data = load_data(source, splits=(split,))
-    for line in data.warnings:
-        progress(f"warning: {line}")
-    part = data.split(split).with_classes(data.class_names, artefact.meta.class_names)
-    progress(device.reason)
-    progress(f"data: {data.name} ({data.description})")
-    total = len(part) if limit is None else min(limit, len(part))
-    images: Any = click.progressbar(length=total, label="images", file=sys.stderr)
-    with open_engine(artefact, device) as engine, images as bar:
-        accuracy = judge(
-            engine,
-            part,
-            image_size=artefact.meta.image_size,
-            limit=limit,
-            on_image=lambda done: bar.update(done - bar.pos),
-        )
-    return {
+    backend = resolve_backend(hardware)
+    progress(backend.reason)
+    data, part = load_split(artefact, source, split)
+    accuracy = judge_artefact(artefact, data, part, backend, protocol=rules, limit=limit, interval=interval)
+    return accuracy.figures, {
         **accuracy.to_dict(),
         "artefact": artefact.hash,
         "data": {"name": data.name, "fingerprint": data.fingerprint},
-        "hardware": device.name,
+        "hardware": backend.name,
+        "backend": backend.backend,
     }

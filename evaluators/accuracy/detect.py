@@ -1,4 +1,4 @@
-"""Detections of a whole split through an engine, as COCO results.
+"""Detections of a whole split through an engine.
 
 Reading and resizing of the next batches and suppression of the last run in threads beside inference; at most
 AHEAD batches wait on either side, so memory does not grow with the set.
@@ -6,23 +6,27 @@ AHEAD batches wait on either side, so memory does not grow with the set.
 Legend: B batch, H height, W width, A anchor points, C classes.
 """
 
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from typing import Protocol as Interface
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluators.accuracy.detections import ImageDetections
+from evaluators.accuracy.placement import Placement, place, rectangle
 from evaluators.accuracy.protocol import PAPER, Protocol
-from evaluators.accuracy.suppression import Boxes, candidates, suppress
+from evaluators.accuracy.suppression import candidates, suppress
 from evaluators.data.detection_data import ImageRecord, Split
-from evaluators.data.images import from_letterbox, letterbox, read_image, to_network
+from evaluators.data.images import read_image, to_network
 from foundation.errors import UserError
 
 AHEAD = 2
+Floats = NDArray[np.float32]
 
 
 class Engine(Interface):
@@ -33,16 +37,31 @@ class Engine(Interface):
         """Images per call of `infer`, no more and no fewer."""
         ...
 
-    def infer(self, images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Images (B, 3, H, W) RGB 0..1 -> boxes (B, A, 4) xyxy in input pixels, scores (B, A, C) 0..1."""
+    def infer(self, images: Floats) -> tuple[Floats, Floats]:
+        """Images (B, 3, H, W) RGB 0..1 -> boxes (B, A, 4) xyxy in input pixels, scores (B, A, C); new arrays."""
         ...
+
+
+@dataclass
+class Stopwatch:
+    """Adds up the seconds spent inside an engine."""
+
+    inference_s: float = field(default=0.0)
+
+    def infer(self, engine: Engine, tensor: Floats) -> tuple[Floats, Floats]:
+        """`engine.infer`, timed."""
+        start = time.perf_counter()
+        try:
+            return engine.infer(tensor)
+        finally:
+            self.inference_s += time.perf_counter() - start
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Batch:
     images: Sequence[ImageRecord]
-    tensor: NDArray[np.float32]
-    geometry: Sequence[tuple[float, tuple[int, int]]]
+    tensor: Floats
+    placements: Sequence[Placement]
 
 
 def detect(
@@ -54,57 +73,86 @@ def detect(
     limit: int | None = None,
     on_image: Callable[[int], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Run the engine over a split.
+    """COCO results of a split, in image order, highest score first (`ImageDetections.to_coco`).
 
     Args:
-        image_size: side of the square input in pixels.
         limit: only the first so many images.
         on_image: called with the number of images done, after each batch.
 
-    Returns:
-        COCO results in image order, highest score first: image_id, category_id (the split's own ids),
-        bbox [x, y, width, height] in pixels of the stored image, score.
+    Raises:
+        UserError: as of `detect_images`.
+    """
+    part = split if limit is None else split.subset(range(min(limit, len(split))))
+    found = {}
+    for done, one in enumerate(
+        detect_images(engine, part, image_size=image_size, protocol=protocol), start=1
+    ):
+        found[one.image_id] = one
+        if on_image:
+            on_image(done)
+    return [entry for image in part.images for entry in found[image.id].to_coco(part.category_ids)]
+
+
+def detect_images(
+    engine: Engine,
+    split: Split,
+    *,
+    image_size: int,
+    protocol: Protocol = PAPER,
+    stopwatch: Stopwatch | None = None,
+) -> Iterator[ImageDetections]:
+    """Run the engine over a split and hand out each image's detections as they are ready.
+
+    In the order of the split; with rectangular batches in order of the images' shapes.
+
+    Args:
+        image_size: side of the square input in pixels; of rectangular ones the longer side without border.
+        stopwatch: gets the time spent in the engine.
 
     Raises:
-        UserError: an image is unreadable or has another size than annotated.
+        UserError: an image is unreadable or has another size than annotated, or the protocol wants
+            rectangular inputs of an engine with a fixed one.
     """
-    images = split.images[:limit]
-    groups = deque(images[start : start + engine.batch] for start in range(0, len(images), engine.batch))
-    results: list[dict[str, Any]] = []
+    if protocol.rectangular and not getattr(engine, "any_size", False):
+        raise UserError(
+            "rectangular inputs need a network that takes any size, and this engine was built for one; "
+            "use --hardware pytorch, or a protocol with a square input"
+        )
+    watch = stopwatch or Stopwatch()
+    groups = _groups(split, engine.batch, protocol)
     loading: deque[Future[_Batch]] = deque()
-    finishing: deque[Future[list[dict[str, Any]]]] = deque()
-    done = 0
+    finishing: deque[Future[list[ImageDetections]]] = deque()
     with ThreadPoolExecutor(max_workers=2, thread_name_prefix="images") as pool:
         try:
             while groups or loading:
                 while groups and len(loading) < AHEAD:
-                    loading.append(
-                        pool.submit(_load, groups.popleft(), engine.batch, image_size, protocol.fill)
-                    )
+                    loading.append(pool.submit(_load, groups.popleft(), engine.batch, image_size, protocol))
                 batch = loading.popleft().result()
-                boxes, scores = engine.infer(batch.tensor)
-                # The threshold copies what is needed here, before the engine may reuse its output buffers.
-                found = [
-                    candidates(boxes[index], scores[index], protocol) for index in range(len(batch.images))
-                ]
-                finishing.append(pool.submit(_finish, batch, found, split.category_ids, protocol))
+                boxes, scores = watch.infer(engine, batch.tensor)
+                finishing.append(pool.submit(_finish, batch, boxes, scores, protocol))
                 while len(finishing) > AHEAD:
-                    results += finishing.popleft().result()
-                done += len(batch.images)
-                if on_image:
-                    on_image(done)
+                    yield from finishing.popleft().result()
             while finishing:
-                results += finishing.popleft().result()
+                yield from finishing.popleft().result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return results
 
 
-def _load(images: Sequence[ImageRecord], batch: int, image_size: int, fill: int) -> _Batch:
-    """Read and letterbox; an incomplete last batch is filled up with zeros."""
-    tensor = np.zeros((batch, 3, image_size, image_size), dtype=np.float32)
-    geometry = []
+def _groups(split: Split, batch: int, protocol: Protocol) -> deque[Sequence[ImageRecord]]:
+    images = list(split.images)
+    if protocol.rectangular:
+        images.sort(key=lambda image: image.height / image.width)
+    return deque(images[start : start + batch] for start in range(0, len(images), batch))
+
+
+def _load(images: Sequence[ImageRecord], batch: int, image_size: int, protocol: Protocol) -> _Batch:
+    """Read and place; an incomplete last batch is filled up with zeros."""
+    shape = (image_size, image_size)
+    if protocol.rectangular:
+        shape = rectangle(images, image_size, protocol.extra_border)
+    tensor = np.zeros((batch, 3, *shape), dtype=np.float32)
+    placements = []
     for index, image in enumerate(images):
         pixels = read_image(image.path)
         height, width = pixels.shape[:2]
@@ -113,24 +161,15 @@ def _load(images: Sequence[ImageRecord], batch: int, image_size: int, fill: int)
                 f"{image.path} is {width}x{height} pixels but annotated as {image.width}x{image.height}; "
                 "put back the annotated image or correct the JSON"
             )
-        square, scale, pad = letterbox(pixels, image_size, fill)
-        tensor[index] = to_network(square)
-        geometry.append((scale, pad))
-    return _Batch(images, tensor, geometry)
+        drawn, placement = place(pixels, shape, image_size, protocol)
+        tensor[index] = to_network(drawn)
+        placements.append(placement)
+    return _Batch(images, tensor, placements)
 
 
-def _finish(
-    batch: _Batch, found: Sequence[Boxes], category_ids: Sequence[int], protocol: Protocol
-) -> list[dict[str, Any]]:
+def _finish(batch: _Batch, boxes: Floats, scores: Floats, protocol: Protocol) -> list[ImageDetections]:
     results = []
-    for image, (scale, pad), boxes in zip(batch.images, batch.geometry, found, strict=True):
-        kept = suppress(boxes, protocol)
-        corners = from_letterbox(kept.xyxy, scale, pad, image.width, image.height).astype(np.float64)
-        corners[:, 2:] -= corners[:, :2]
-        for box, score, label in zip(
-            corners.tolist(), kept.scores.tolist(), kept.labels.tolist(), strict=True
-        ):
-            results.append(
-                {"image_id": image.id, "category_id": category_ids[label], "bbox": box, "score": score}
-            )
+    for index, (image, placement) in enumerate(zip(batch.images, batch.placements, strict=True)):
+        kept = suppress(candidates(boxes[index], scores[index], protocol), protocol)
+        results.append(ImageDetections(image.id, placement.to_image(kept.xyxy), kept.scores, kept.labels))
     return results

@@ -2,19 +2,27 @@
 
 import json
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from evaluators.accuracy import PAPER, TorchEngine, judge
+from evaluators.accuracy import FIGURES, PAPER, TorchEngine, judge
 from evaluators.accuracy.command import accuracy_command
+from evaluators.accuracy.compare_command import compare_command
+from evaluators.accuracy.curves import load_curves
 from evaluators.artefact import build_artefact
 from evaluators.data import load_data
-from foundation.errors import UserError
+from foundation.errors import UserError, WorkFailedError
 from tests.evaluators.data.making import CATEGORIES, write_data, write_split
 from tests.evaluators.networks import tiny_candidate
 from yolov6space.networks import build, realistic_statistics
 
 SIZE = 64
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("YOLOV6_SEARCH_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +67,8 @@ def test_equals_the_network_in_pytorch(artefact, detector, folder):
     expected = judge(TorchEngine(detector, 2), val, image_size=SIZE)
     assert result["detections"] == pytest.approx(expected.detections, abs=2)
     assert expected.detections > 10
-    for name, value in expected.figures.to_dict().items():
-        assert result["figures"][name] == pytest.approx(value, abs=1e-3)
+    for name in FIGURES:
+        assert result["figures"][name] == pytest.approx(expected.figures.to_dict()[name], abs=1e-3)
 
 
 def test_says_what_it_is_a_figure_of(artefact, folder):
@@ -82,3 +90,75 @@ def test_data_of_other_classes_are_refused(artefact, tmp_path):
     error = judged(artefact, tmp_path).exception
     assert isinstance(error, UserError)
     assert "not those of the network (dog, cat)" in str(error)
+
+
+def compared(artefact, source, *more):
+    arguments = ["--artefact", str(artefact.folder), "--data", str(source), "--json", *more]
+    return CliRunner().invoke(compare_command, arguments)
+
+
+def test_pytorch_and_the_engine_are_compared(artefact, folder):
+    result = json.loads(compared(artefact, folder).stdout)
+    assert list(result["backends"]) == ["pytorch", "cpu"]
+    assert [one["backend"] for one in result["backends"].values()] == ["pytorch", "openvino"]
+    aps = [one["figures"]["AP"] for one in result["backends"].values()]
+    (pair,) = result["differences"]
+    assert (pair["reference"], pair["other"]) == ("pytorch", "cpu")
+    assert pair["ap_difference"] == pytest.approx(aps[1] - aps[0], abs=1e-15)
+    assert (result["agree"], result["tolerance"]) == (True, 1e-3)
+
+
+def test_a_difference_beyond_the_tolerance_fails(artefact, folder, monkeypatch):
+    genuine = TorchEngine.infer
+
+    def shifted(engine, images):
+        boxes, scores = genuine(engine, images)
+        return boxes + 40, scores
+
+    monkeypatch.setattr(TorchEngine, "infer", shifted)
+    result = compared(artefact, folder)
+    assert isinstance(result.exception, WorkFailedError)
+    assert "AP differs by" in str(result.exception)
+    assert json.loads(result.stdout)["agree"] is False
+
+
+def test_one_back_end_is_nothing_to_compare(artefact, folder):
+    error = compared(artefact, folder, "--hardware", "cpu", "--hardware", "auto").exception
+    assert "two different back ends" in str(error)
+
+
+def test_ap_is_not_estimated(artefact, folder):
+    error = judged(artefact, folder, "--hardware", "t4").exception
+    assert isinstance(error, UserError)
+
+
+def test_pytorch_takes_rectangles_and_an_engine_does_not(artefact, folder):
+    assert isinstance(judged(artefact, folder, "--protocol", "rectangular").exception, UserError)
+    result = json.loads(judged(artefact, folder, "--protocol", "rectangular", "--hardware", "pytorch").stdout)
+    assert (result["backend"], result["protocol"]["rectangular"]) == ("pytorch", True)
+
+
+def test_curves_and_interval(artefact, folder, tmp_path):
+    path = tmp_path / "made" / "curves.npz"
+    result = json.loads(judged(artefact, folder, "--interval", "--curves", str(path)).stdout)
+    curves = load_curves(path)
+    assert curves.class_names == tuple(result["figures"]["per_class"])
+    assert curves.precision.shape == curves.scores.shape == (10, 101, 2)
+    shown = result["figures"]["precision_at_recall"]
+    for name in ("AP", "AP50", "AP75"):
+        assert np.mean(shown[name]) == pytest.approx(result["figures"][name], abs=1e-4)
+    assert result["ap_interval"]["low"] <= result["figures"]["AP"] <= result["ap_interval"]["high"]
+
+
+def test_curves_that_are_none(tmp_path):
+    (tmp_path / "x.npz").write_text("hello")
+    with pytest.raises(UserError, match="not a file of precision-recall curves"):
+        load_curves(tmp_path / "x.npz")
+    error = CliRunner().invoke(accuracy_command, ["--curves", "x.png"]).exception
+    assert "name the file of curves .npz" in str(error)
+
+
+def test_nothing_unfinished_is_left_behind(artefact, folder, tmp_path):
+    judged(artefact, folder)
+    assert not list((tmp_path / "cache" / "unfinished").glob("*.jsonl"))
+    assert (tmp_path / "cache" / "unfinished").is_dir()

@@ -18,6 +18,7 @@ def assert_as_pycocotools(truth, detections):
     np.testing.assert_allclose(
         figures.precision, expected.eval["precision"][:, :, :, 0, -1], rtol=0, atol=EXACT
     )
+    np.testing.assert_array_equal(figures.scores, expected.eval["scores"][:, :, :, 0, -1])
     for index, category in enumerate(expected.params.catIds):
         values = expected.eval["precision"][:, :, index, 0, -1]
         mean = values[values > -1].mean() if (values > -1).any() else -1
@@ -96,7 +97,7 @@ def test_perfect_detection():
     assert figures.AP == figures.AP50 == figures.AP_medium == figures.AR_1 == pytest.approx(1)
     assert figures.AP_small == figures.AR_large == -1
     assert figures.to_dict()["AP_small"] is None
-    assert list(figures.to_dict()) == [*FIGURES, "per_class"]
+    assert list(figures.to_dict()) == [*FIGURES, "per_class", "precision_at_recall"]
     assert figures.to_dict()["per_class"] == {"class 5": pytest.approx(1)}
 
 

@@ -27,13 +27,14 @@ def test_an_engine_that_knows_scores_one(val, batch, image_size):
     engine = KnowingEngine(val, image_size, batch, classes=2)
     progress = []
     found = detect(engine, val, image_size=image_size, on_image=progress.append)
-    assert progress[-1] == 7
     assert engine.calls == -(-7 // batch)
     assert {d["category_id"] for d in found} == {3, 7}
     assert [d["image_id"] for d in found] == sorted(d["image_id"] for d in found)
+    assert progress == list(range(1, 8))
     assert evaluate(ground_truth_of(val), found).stats[0] == pytest.approx(1)
     first = [d for d in found if d["image_id"] == 1]
     np.testing.assert_allclose([d["bbox"] for d in first], [[6, 6, 20, 11], [40, 20, 10.5, 9.25]], atol=1e-4)
+    assert max(d["bbox"][0] + d["bbox"][2] for d in found) <= 64
     assert [d["score"] for d in first] == pytest.approx([0.9, 0.899])
 
 

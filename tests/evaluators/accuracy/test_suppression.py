@@ -99,14 +99,3 @@ def test_what_is_no_box_is_left_out():
     found = candidates(boxes, np.full((5, 1), 0.5, dtype=np.float32), PAPER)
     np.testing.assert_array_equal(found.xyxy, boxes[:1])
     assert len(candidates(boxes, np.full((5, 1), np.nan, dtype=np.float32), PAPER).scores) == 0
-
-
-def test_protocol_of_the_paper():
-    assert PAPER.to_dict() == {
-        "conf_threshold": 0.03,
-        "nms_iou": 0.65,
-        "max_detections": 300,
-        "max_candidates": 30_000,
-        "multi_label": True,
-        "fill": 114,
-    }
