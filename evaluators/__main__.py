@@ -12,7 +12,7 @@ from foundation.cli import LazyGroup, run
         "latency": "evaluators.latency.command:latency_command",
         "compare": "evaluators.latency.compare_command:compare_command",
         "accuracy": "evaluators.accuracy.command:accuracy_command",
-        "compare": "evaluators.accuracy.compare_command:compare_command",
+        "agreement": "evaluators.accuracy.agreement_command:agreement_command",
         "data": "evaluators.data.command:data_command",
     },
 )

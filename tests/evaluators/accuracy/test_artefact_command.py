@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from evaluators.accuracy import FIGURES, PAPER, TorchEngine, judge
+from evaluators.accuracy.agreement_command import agreement_command
 from evaluators.accuracy.command import accuracy_command
-from evaluators.accuracy.compare_command import compare_command
 from evaluators.accuracy.curves import load_curves
 from evaluators.artefact import build_artefact
 from evaluators.data import load_data
@@ -94,7 +94,7 @@ def test_data_of_other_classes_are_refused(artefact, tmp_path):
 
 def compared(artefact, source, *more):
     arguments = ["--artefact", str(artefact.folder), "--data", str(source), "--json", *more]
-    return CliRunner().invoke(compare_command, arguments)
+    return CliRunner().invoke(agreement_command, arguments)
 
 
 def test_pytorch_and_the_engine_are_compared(artefact, folder):

@@ -1,4 +1,4 @@
-"""`python -m evaluators compare`: AP of one artefact in PyTorch and on several back ends, and how they differ."""
+"""`python -m evaluators agreement`: AP of one artefact in PyTorch and on several back ends, and how they differ."""
 
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,14 @@ from foundation.errors import UserError, WorkFailedError
 
 EXAMPLES = """\b
 Examples:
-  python -m evaluators compare --artefact best --data my_data
-  python -m evaluators compare --artefact best --data bundled --hardware pytorch --hardware cpu --tolerance 0.001
+  python -m evaluators agreement --artefact best --data my_data
+  python -m evaluators agreement --artefact best --data bundled --hardware pytorch --hardware cpu --tolerance 0.001
 """
 # What float32 may differ by between two implementations, on a trained network.
 FLOAT_TOLERANCE = 1e-3
 
 
-@click.command(name="compare", short_help="AP of an artefact on several back ends.", epilog=EXAMPLES)
+@click.command(name="agreement", short_help="AP of an artefact on several back ends.", epilog=EXAMPLES)
 @click.option("--artefact", required=True, type=click.Path(path_type=Path), help="Folder of an artefact.")
 @click.option(
     "--data", required=True, help="'bundled', a folder in COCO layout, or a .yaml file (docs/data.md)."
@@ -38,7 +38,7 @@ FLOAT_TOLERANCE = 1e-3
     help="Largest difference in AP allowed. [default: 0.001 for fp32, none for other precisions]",
 )
 @json_option
-def compare_command(
+def agreement_command(
     artefact: Path,
     data: str,
     split: str,
