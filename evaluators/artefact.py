@@ -3,7 +3,7 @@
 Folder layout:
     candidate.json       the candidate
     weights.safetensors  weights in the training form, from which everything else can be made again
-    model.onnx           folded network of static shape: float32, or float32 with Q/DQ nodes for int8
+    model.onnx           folded network of static shape: float32, strongly typed float16, or Q/DQ for int8
     artefact.json        `ArtefactMeta`
 
 Latency and AP belong to `Artefact.hash`, so both always speak of the same network.
@@ -23,14 +23,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluators.atomic_folder import put_in_place, sha256_of
+from evaluators.buildable import check_buildable, float_format_of
 from foundation.errors import UserError
-from yolov6space.candidate import Candidate, Precision, SpecError
+from yolov6space.candidate import Candidate, SpecError
 
 if TYPE_CHECKING:
     from yolov6space.networks import Detector
 
 FORMAT = 1
 _CANDIDATE, _WEIGHTS, _ONNX, _META = "candidate.json", "weights.safetensors", "model.onnx", "artefact.json"
+
 
 Images = NDArray[np.float32]
 
@@ -47,6 +50,7 @@ class ArtefactMeta:
         image_size: side of the square input in pixels.
         batch: images per pass.
         float_layers: layers of an int8 network that were left in float.
+        float_format: number format in the graph of what is not int8: fp32, or fp16 for NVIDIA's compilers.
         trained: False for weights that only serve to measure latency.
         onnx_sha256: of model.onnx.
         weights_sha256: of weights.safetensors.
@@ -63,6 +67,7 @@ class ArtefactMeta:
     trained: bool
     onnx_sha256: str
     weights_sha256: str
+    float_format: str = "fp32"
     format: int = FORMAT
 
 
@@ -107,6 +112,7 @@ def build_artefact(
     folder: Path,
     calibration: Sequence[Images] | None = None,
     trained: bool = True,
+    float_format: str = "fp32",
 ) -> Artefact:
     """Fold, quantize if asked, export, and put the result at `folder` in one step.
 
@@ -116,24 +122,32 @@ def build_artefact(
         detector: training form, with weights; not changed.
         calibration: B,3,H,W batches (RGB, 0..1) that int8 takes its activation ranges from.
         trained: False when the weights only serve to measure latency.
+        float_format: of what stays float in an int8 network (`hardware.float_format` knows what a device needs);
+            an fp16 network is fp16 throughout.
 
     Raises:
         UserError: a precision this release cannot build, int8 without calibration images, or `folder` holds
             something that is no artefact.
+        WorkFailedError: a weight does not fit into fp16.
         ValueError: the detector is folded, or has another number of classes than there are names.
     """
     if detector.is_folded:
         raise ValueError("the detector is folded; give the training form")
     if detector.num_classes != len(class_names):
         raise ValueError(f"{len(class_names)} class names for a detector of {detector.num_classes} classes")
-    _check_buildable(candidate.precision, calibration)
+    check_buildable(candidate.precision, calibration)
+    float_format = float_format_of(candidate.precision, float_format)
     folder = Path(folder)
     _check_target(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         float_layers = _write_networks(candidate, detector, image_size, batch, calibration, temporary)
-        onnx_sha256 = _sha256(temporary / _ONNX)
+        if float_format == "fp16":
+            from evaluators.graphs.half import write_half
+
+            write_half(temporary / _ONNX, temporary / _ONNX)
+        onnx_sha256 = sha256_of(temporary / _ONNX)
         meta = ArtefactMeta(
             hash=_artefact_hash(candidate.precision.kind, onnx_sha256),
             candidate_key=candidate.key,
@@ -144,12 +158,13 @@ def build_artefact(
             float_layers=float_layers,
             trained=trained,
             onnx_sha256=onnx_sha256,
-            weights_sha256=_sha256(temporary / _WEIGHTS),
+            weights_sha256=sha256_of(temporary / _WEIGHTS),
+            float_format=float_format,
         )
         _write_json(temporary / _CANDIDATE, candidate.to_dict())
         _write_json(temporary / _META, dataclasses.asdict(meta))
         temporary.chmod(0o755)  # mkdtemp makes it private
-        _put_in_place(temporary, folder)
+        put_in_place(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return Artefact(folder, meta)
@@ -183,7 +198,7 @@ def load_artefact(folder: Path | str) -> Artefact:
     for path, expected in ((artefact.onnx, meta.onnx_sha256), (artefact.weights, meta.weights_sha256)):
         if not path.is_file():
             raise UserError(f"{folder}: {path.name} is missing; {again}")
-        if _sha256(path) != expected:
+        if sha256_of(path) != expected:
             raise UserError(f"{folder}: {path.name} is damaged (its hash differs); {again}")
     if key != meta.candidate_key or _artefact_hash(meta.precision, meta.onnx_sha256) != meta.hash:
         raise UserError(f"{folder}: {_META} does not belong to the other files; {again}")
@@ -191,7 +206,14 @@ def load_artefact(folder: Path | str) -> Artefact:
 
 
 def untrained_artefact(
-    candidate: Candidate, *, num_classes: int, image_size: int, batch: int = 1, folder: Path, seed: int = 0
+    candidate: Candidate,
+    *,
+    num_classes: int,
+    image_size: int,
+    batch: int = 1,
+    folder: Path,
+    seed: int = 0,
+    float_format: str = "fp32",
 ) -> Artefact:
     """An artefact that serves to measure the latency of a candidate before it is trained.
 
@@ -218,6 +240,7 @@ def untrained_artefact(
         folder=folder,
         calibration=[noise_images(2, image_size, seed)] if int8 else None,
         trained=False,
+        float_format=float_format,
     )
 
 
@@ -229,17 +252,6 @@ def noise_images(n: int, image_size: int, seed: int) -> Images:
 
     images = initialise.noise_images(n, image_size, torch.Generator().manual_seed(seed))
     return np.ascontiguousarray(images.numpy())
-
-
-def _check_buildable(precision: Precision, calibration: Sequence[Images] | None) -> None:
-    if precision.kind == "fp16":
-        raise UserError(
-            "precision fp16 needs a GPU back end, which this release lacks; use fp32, bf16 or int8"
-        )
-    if precision.scheme == "qat":
-        raise UserError("precision int8 by QAT is not in this release; use the scheme ptq")
-    if precision.kind == "int8" and not calibration:
-        raise UserError("precision int8 needs calibration images; give some of the training split")
 
 
 def _write_networks(
@@ -278,31 +290,8 @@ def _check_target(folder: Path) -> None:
         raise UserError(f"{folder} exists and is no artefact; choose another folder")
 
 
-def _put_in_place(temporary: Path, folder: Path) -> None:
-    """Rename `temporary` to `folder`; what is there goes first, in one rename of its own."""
-    while True:
-        try:
-            temporary.rename(folder)
-            return
-        except OSError:
-            if not folder.exists():
-                raise
-        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-        try:
-            folder.rename(old)
-        except FileNotFoundError:
-            pass  # another process took it away first
-        finally:
-            shutil.rmtree(old, ignore_errors=True)
-
-
 def _artefact_hash(precision: str, onnx_sha256: str) -> str:
     return hashlib.sha256(f"{precision}\n{onnx_sha256}".encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -85,6 +85,11 @@ def check_precision(kind: str, hardware: Hardware) -> None:
         )
 
 
+def float_format(hardware: Hardware) -> str:
+    """What the float layers of an int8 graph must be typed as: fp32 for OpenVINO, fp16 for NVIDIA's compilers."""
+    return "fp32" if hardware.backend in ("openvino", "onnxruntime") else "fp16"
+
+
 def _cpu(reason: str) -> Hardware:
     return Hardware(
         name="cpu", device="cpu", backend="openvino", reason=reason, default_image_size=CPU_IMAGE_SIZE

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from storage.records import StudyRecord, TrialRecord
 
 AP_TOLERANCE = 1e-3
+WITH_NMS = "model_with_nms.onnx"  # beside model.onnx, which AP and latency belong to
 EXAMPLES = """
 \b
 Examples:
   python -m search.export --best-under 8.8ms --out best
   python -m search.export --study NAME --trial 7 --out trial7
   python -m search.export --study NAME --select N,S --out official
+  python -m search.export --best-under 8.8ms --nms --out deploy
 """
 
 
@@ -71,6 +73,7 @@ class Verification:
 @click.option("--data", metavar="SOURCE", help="Where the data is now, if it moved since the search.")
 @cli.storage_option
 @click.option("--no-verify", is_flag=True, help="Do not measure AP and latency again.")
+@click.option("--nms", is_flag=True, help="Also write the network with suppression behind it (never timed).")
 @cli.json_option
 def main(
     study: str | None,
@@ -81,6 +84,7 @@ def main(
     data: str | None,
     storage: str | None,
     no_verify: bool,
+    nms: bool,
     as_json: bool,
 ) -> None:
     """Write spec, weights, ONNX and a model card of chosen networks, and verify them in new processes."""
@@ -107,6 +111,8 @@ def main(
                     verify=not no_verify,
                 )
             )
+            if nms:
+                _write_with_nms(folder)
     if as_json:
         cli.print_json(results)
     failed = [one for one in results if one["verification"] and not one["verification"]["passed"]]
@@ -233,6 +239,14 @@ def _export(
         (out / "verification.json").write_text(json.dumps(told, indent=2))
         cli.progress(f"verified in new processes: {describe(verification)}")
     return {"trial": trial.number, "candidate": trial.candidate_key, "folder": str(out), "verification": told}
+
+
+def _write_with_nms(folder: Path) -> None:
+    from evaluators.artefact import load_artefact
+    from evaluators.graphs.nms import append_nms
+
+    append_nms(load_artefact(folder).onnx, folder / WITH_NMS)
+    cli.progress(f"wrote {folder / WITH_NMS}: one output, rows of image, x1, y1, x2, y2, score, label")
 
 
 def copy_whole(source: Path, out: Path) -> None:

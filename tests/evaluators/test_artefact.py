@@ -150,7 +150,6 @@ def test_folder_can_be_read_by_others(tmp_path):
 @pytest.mark.parametrize(
     ("precision", "advice"),
     [
-        (Precision(kind="fp16"), "fp32, bf16 or int8"),
         (dataclasses.replace(INT8, scheme="qat"), "scheme ptq"),
         (dataclasses.replace(INT8, float_layers=2, metric="ap"), "mse, cosine or snr"),
     ],
@@ -192,3 +191,44 @@ def test_noise_images_are_deterministic_pictures():
     assert images.std() > 0.05
     assert np.array_equal(images, noise_images(2, 64, seed=3))
     assert not np.array_equal(images, noise_images(2, 64, seed=4))
+
+
+def graph_types(path):
+    graph = onnx.load(path).graph
+    return {tensor.name: tensor.data_type for tensor in graph.initializer}, graph
+
+
+def test_fp16_is_typed_fp16_inside_and_float32_outside(tmp_path):
+    weights, graph = graph_types(make(tmp_path / "a", Precision(kind="fp16")).onnx)
+    assert set(weights.values()) == {onnx.TensorProto.FLOAT16}
+    ends = [*graph.input, *graph.output]
+    assert {end.type.tensor_type.elem_type for end in ends} == {onnx.TensorProto.FLOAT}
+
+
+def test_int8_for_nvidia_keeps_its_float_layers_in_fp16_and_is_another_artefact(tmp_path):
+    precision = dataclasses.replace(INT8, float_layers=2, metric="mse")
+    plain = make(tmp_path / "a", precision)
+    artefact = make(tmp_path / "b", precision, float_format="fp16")
+    weights, _ = graph_types(artefact.onnx)
+    kernels = [
+        weights[f"{name}.weight"] for name in (f"detector.{layer}" for layer in artefact.meta.float_layers)
+    ]
+    assert kernels == [onnx.TensorProto.FLOAT16] * 2
+    assert onnx.TensorProto.INT8 in weights.values()
+    assert onnx.TensorProto.FLOAT not in weights.values()
+    assert artefact.hash != plain.hash
+    assert (plain.meta.float_format, artefact.meta.float_format) == ("fp32", "fp16")
+
+
+def test_an_artefact_of_an_earlier_release_is_read_as_float32(tmp_path):
+    artefact = make(tmp_path / "a")
+    path = artefact.folder / "artefact.json"
+    fields = json.loads(path.read_text())
+    del fields["float_format"]
+    path.write_text(json.dumps(fields))
+    assert load_artefact(artefact.folder).meta.float_format == "fp32"
+
+
+def test_an_unknown_float_format_is_a_programming_error(tmp_path):
+    with pytest.raises(ValueError, match="fp32, fp16"):
+        make(tmp_path / "a", float_format="fp8")

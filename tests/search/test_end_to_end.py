@@ -106,8 +106,9 @@ def test_search_then_search_on_then_export(place: Path) -> None:
     assert set(before) < set(after)
 
     export = [sys.executable, "-m", "search.export", "--study", "whole", "--best-under", "50ms"]
-    exported = run([*export, "--out", "out", "--json"], place)[0]  # type: ignore[index]
+    exported = run([*export, "--nms", "--out", "out", "--json"], place)[0]  # type: ignore[index]
     assert exported["verification"]["passed"]
+    assert (place / "out" / "model_with_nms.onnx").is_file()
     assert exported["verification"]["ap"] == pytest.approx(exported["verification"]["ap_stored"], abs=1e-3)
     names = {path.name for path in (place / "out").iterdir()}
     assert names >= {"candidate.json", "weights.safetensors", "model.onnx", "artefact.json", "README.md"}

@@ -1,0 +1,1 @@
+"""Rewriting of exported ONNX graphs: half precision for NVIDIA, suppression for deployment."""
