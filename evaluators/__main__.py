@@ -11,6 +11,7 @@ from foundation.cli import LazyGroup, run
     commands={
         "latency": "evaluators.latency.command:latency_command",
         "compare": "evaluators.latency.compare_command:compare_command",
+        "calibrate": "evaluators.estimate.command:calibrate_command",
         "accuracy": "evaluators.accuracy.command:accuracy_command",
         "agreement": "evaluators.accuracy.agreement_command:agreement_command",
         "data": "evaluators.data.command:data_command",

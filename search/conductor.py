@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from evaluators.latency.bound import lower_bound_ms
 from search.budget import LONGER_TRAINING, TimePlan
+from search.estimates import Estimator, over_limit
 from search.evidence import deployed_evidence, measurement_from, over_target
 from search.stages import WEIGHTS_FILE, TrainJob
 from search.study import Known, propose
@@ -93,6 +94,7 @@ class Conductor:
     judge: Judge
     view: View
     stopped: Callable[[], bool] = lambda: False
+    estimator: Estimator | None = None
     _running: dict[int, TrainJob] = field(default_factory=dict)
     _too_long: set[str] = field(default_factory=set)
     _postponed: set[int] = field(default_factory=set)
@@ -189,12 +191,9 @@ class Conductor:
         candidate = Candidate.from_dict(trial.spec)
         if not self.repository.claim(trial.id):
             return None
-        bound = self._bound_ms(candidate)
+        bound = self._estimate(candidate)
         if bound is not None and bound.low > self.policy.target_ms:
-            reason = (
-                f"at best {bound.low:.1f} ms (estimated from its FLOPs), limit {self.policy.target_ms:g} ms"
-            )
-            self.repository.infeasible(trial.id, bound, reason)
+            self.repository.infeasible(trial.id, bound, over_limit(bound, self.policy.target_ms))
             return None
         latency = trial.untrained_latency
         if latency is None:
@@ -368,8 +367,10 @@ class Conductor:
         evaluation = trial.evaluations.get(Origin.DEPLOYED)
         return Known(Candidate.from_dict(trial.spec), latency, evaluation.ap if evaluation else None)
 
-    def _bound_ms(self, candidate: Candidate) -> NewEstimate | None:
-        """The least time its FLOPs can take, by the best throughput measured here at this precision."""
+    def _estimate(self, candidate: Candidate) -> NewEstimate | None:
+        """By the model of this device where it was calibrated, else from FLOPs by what was measured here."""
+        if self.estimator is not None:
+            return self.estimator(candidate)
         spec = candidate.to_dict()
         pairs = [
             (trial.flops, trial.latency.median_ms)

@@ -17,6 +17,7 @@ from foundation.errors import UserError, WorkFailedError
 from search.abilities import require_able
 from search.budget import TimePlan, TrainingCost, exploration_epochs
 from search.conductor import Conductor, JudgementError, Policy
+from search.estimates import estimator_for
 from search.options import DEFAULT_TIME_BUDGET_S, DEFAULT_TRAIN_BATCH, SearchOptions
 from search.stages import Bench
 from search.view import SearchView
@@ -66,6 +67,11 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
     space = Space.load(options.space or "default")
     require_able(space, hardware)
     image_size = options.image_size or hardware.default_image_size
+    estimator = estimator_for(
+        hardware, image_size=image_size, batch=options.batch, classes=len(data.class_names)
+    )
+    if estimator is not None and not hardware.estimated:
+        progress("this device is calibrated: what is estimated far over the limit is not measured")
     name = options.study_name(data.name, hardware.name, image_size)
     folder = RUNS / name
     _require_disk(folder)
@@ -127,6 +133,7 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
             judge=judge,
             view=view,
             stopped=stop.is_set,
+            estimator=estimator,
         )
         conductor.add_fixed_trials()
         with view:

@@ -89,11 +89,18 @@ class Calibration:
 
     def estimate(self, case: Case, *, source: str, doubt: float = 1.0) -> Estimate:
         """Best guess and 90 % interval; `doubt` widens it where the case is unlike what was fitted."""
-        times = self.model.milliseconds(self._near, case)
-        value, slopes = float(times[0]), np.log(times[1:] / times[0]) / STEP
+        value, slopes = self._value_and_slopes(case)
         spread = math.sqrt(self.noise**2 + float(slopes @ self.covariance @ slopes))
         factor = math.exp(doubt * self._reach * spread)
         return Estimate(value_ms=value, low_ms=value / factor, high_ms=value * factor, source=source)
+
+    def slopes(self, case: Case) -> Floats:
+        """Derivatives of the logarithm of the time by the logarithms of the parameters, P."""
+        return self._value_and_slopes(case)[1]
+
+    def _value_and_slopes(self, case: Case) -> tuple[float, Floats]:
+        times = self.model.milliseconds(self._near, case)
+        return float(times[0]), np.log(times[1:] / times[0]) / STEP
 
     @cached_property
     def _reach(self) -> float:
@@ -110,6 +117,17 @@ class Calibration:
 
 def names_of(model: TimeModel) -> tuple[str, ...]:
     return tuple(parameter.name for parameter in model.parameters)
+
+
+def prior_of(model: TimeModel) -> Calibration:
+    """The model before it has seen any latency."""
+    return Calibration(
+        model=model,
+        logs=np.log([parameter.prior for parameter in model.parameters]),
+        covariance=np.diag([parameter.freedom**2 for parameter in model.parameters]),
+        noise=SMALLEST_NOISE,
+        observations=0,
+    )
 
 
 def fit(

@@ -13,7 +13,8 @@ from search.conductor import Conductor, Policy
 from search.driver import fixed_trials
 from search.stages import TrainJob
 from storage import Repository, TrialRecord, TrialState
-from tests.search.fakes import CLASSES, SIZE, FakeJudge, SilentView, trained
+from storage.records import LATENCY_MS, NewEstimate
+from tests.search.fakes import CLASSES, SIZE, FakeJudge, SilentView, latency_ms, trained
 from yolov6space.candidate import Candidate
 from yolov6space.space import Space
 
@@ -107,6 +108,29 @@ def test_estimated_infeasible_costs_no_measurement(repository: Repository) -> No
     assert estimated
     assert not {trial.candidate_key for trial in estimated} & set(judge.asked)
     assert all(trial.latency is None for trial in estimated)
+
+
+def test_on_a_calibrated_device_only_the_hopeless_go_unmeasured(repository: Repository) -> None:
+    judge = FakeJudge()
+    search = replace(conductor(repository, trials=6, judge=judge), estimator=pessimist)
+    run(search)
+    trials = repository.trials(1)
+    skipped = [trial for trial in trials if trial.estimates]
+    assert skipped
+    for trial in skipped:
+        assert latency_ms(Candidate.from_dict(trial.spec)) * 1.2 * 0.8 > TARGET_MS
+        assert trial.state is TrialState.INFEASIBLE
+        assert "estimated by a fake" in str(trial.reason)
+    near = [one for one in trials if 0.85 < latency_ms(Candidate.from_dict(one.spec)) / TARGET_MS < 1.0]
+    assert {one.candidate_key for one in near} <= set(judge.asked), "near the limit the device decides"
+
+
+def pessimist(candidate: Candidate) -> NewEstimate:
+    """20 % too slow, with an interval that allows for it."""
+    value = 1.2 * latency_ms(candidate)
+    return NewEstimate(
+        quantity=LATENCY_MS, value=value, low=0.8 * value, high=1.2 * value, source="estimated by a fake"
+    )
 
 
 def test_no_candidate_twice(repository: Repository) -> None:

