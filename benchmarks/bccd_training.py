@@ -52,7 +52,7 @@ def main(
     from search.training import (
         TrainingOptions,
         TrainingProgress,
-        estimate_seconds_per_image,
+        epochs_within,
         load_detector,
         train,
     )
@@ -70,19 +70,15 @@ def main(
         amp=amp,
     )
     if epochs is None:
-        seconds = estimate_seconds_per_image(candidate, classes, options)
-        epochs = max(1, round(minutes * 60 / seconds / len(detection_data.split("train"))))
+        images = len(detection_data.split("train"))
+        epochs = epochs_within(60 * minutes, candidate, classes, options, images)
         options = dataclasses.replace(options, epochs=epochs)
     curve: list[TrainingProgress] = []
 
     def tell(now: TrainingProgress) -> None:
         if not curve or now.step - curve[-1].step >= now.steps / 20 or now.step == now.steps:
             curve.append(now)
-            parts = " ".join(f"{name} {value:.3f}" for name, value in now.parts.items())
-            progress(
-                f"epoch {now.epoch}/{now.epochs} step {now.step}/{now.steps} loss {now.loss:.3f} ({parts}) "
-                f"{now.images_per_second:.1f} images/s, {now.seconds_left:.0f} s left"
-            )
+            progress(now.line())
 
     started, computed = time.perf_counter(), time.process_time()
     with tempfile.TemporaryDirectory(prefix="bccd-") as folder:

@@ -1,6 +1,6 @@
 """Training of one candidate: losses, assigners, data path, the run itself."""
 
-from search.training.estimate import estimate_seconds_per_image
+from search.training.estimate import epochs_within, estimate_seconds_per_image
 from search.training.options import (
     OutOfTime,
     TrainedNetwork,
@@ -17,6 +17,7 @@ __all__ = [
     "TrainingDiverged",
     "TrainingOptions",
     "TrainingProgress",
+    "epochs_within",
     "estimate_seconds_per_image",
     "load_detector",
     "train",

@@ -44,6 +44,14 @@ def estimate_seconds_per_image(candidate: Candidate, num_classes: int, options: 
     return min(times[WARMUP_STEPS:]) / options.batch
 
 
+def epochs_within(
+    seconds: float, candidate: Candidate, num_classes: int, options: TrainingOptions, images: int
+) -> int:
+    """Epochs over so many images that training takes about that many seconds; at least one."""
+    per_image = estimate_seconds_per_image(candidate, num_classes, options)
+    return max(1, round(seconds / (per_image * max(1, images))))
+
+
 def random_batch(num_classes: int, batch: int, image_size: int, generator: torch.Generator) -> Batch:
     """Noise pictures with `OBJECTS` random boxes each."""
     count = batch * OBJECTS

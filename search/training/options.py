@@ -79,6 +79,15 @@ class TrainingProgress:
     learning_rate: float = 0.0
     parts: Mapping[str, float] = field(default_factory=dict)
 
+    def line(self) -> str:
+        """One line for people."""
+        parts = ", ".join(f"{name} {value:.3f}" for name, value in self.parts.items())
+        return (
+            f"epoch {self.epoch}/{self.epochs} step {self.step}/{self.steps}: loss {self.loss:.3f} ({parts}), "
+            f"rate {self.learning_rate:.2g}, {self.images_per_second:.1f} images/s, "
+            f"{self.seconds_left:.0f} s left"
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedNetwork:

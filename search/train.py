@@ -1,0 +1,80 @@
+"""`python -m search.train`: train one network on your images, without a search."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from foundation import cli
+from search.options import DEFAULT_TRAIN_BATCH
+
+EXAMPLES = """
+\b
+Examples:
+  python -m search.train N --data my_images/ --out n
+  python -m search.train YOLOv6-S --data my_images/ --epochs 100 --image-size 416 --out s
+  python -m search.train --spec candidate.json --data bundled --minutes 5 --out mine --json
+  python -m search.train N --data my_images/ --init n/network/weights.safetensors --epochs 20 --out n-longer
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("name", required=False)
+@click.option("--spec", type=click.Path(path_type=Path), help="A candidate in JSON instead of a name.")
+@click.option(
+    "--data",
+    default="bundled",
+    show_default=True,
+    metavar="bundled|DIR|FILE.yaml",
+    help="COCO layout (images/SPLIT, annotations/instances_SPLIT.json) or a YAML that names the parts.",
+)
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder of this training."
+)
+@click.option("--epochs", type=click.IntRange(1, 10_000), help="Passes over the training images.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="About how long to train, instead of --epochs. [default: 30]",
+)
+@click.option(
+    "--image-size",
+    type=click.IntRange(32, 2048),
+    help="Pixels, a multiple of 32. [default: that of --spec, else 320 on a CPU]",
+)
+@click.option(
+    "--batch",
+    type=click.IntRange(1, 1024),
+    default=DEFAULT_TRAIN_BATCH,
+    show_default=True,
+    help="Images per training step.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(("fp32", "bf16", "int8")),
+    help="Of the deployed network. [default: that of --spec, else fp32]",
+)
+@click.option(
+    "--init", "init", type=click.Path(path_type=Path), metavar="WEIGHTS", help="Start from these weights."
+)
+@click.option("--lr", type=float, help="Peak learning rate. [default: by the length of the training]")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads. [default: all cores]")
+@cli.json_option
+def main(as_json: bool, **options: Any) -> None:
+    """Train the network NAME (or --spec), judge it on the val split, and write it to OUT/network.
+
+    Run the same command again to go on after an interruption. OUT/network is an artefact folder like those of a
+    search: spec, weights, ONNX. `python -m yolov6space list` shows the names.
+    """
+    from search.single import SingleTraining, run_single
+
+    result = run_single(SingleTraining.of(**options))
+    if as_json:
+        cli.print_json(result)
+
+
+if __name__ == "__main__":
+    cli.run(main, "python -m search.train")

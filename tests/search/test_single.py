@@ -1,0 +1,106 @@
+"""One training outside a search: the whole way to an artefact, again, and refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from evaluators.artefact import load_artefact
+from evaluators.data import DetectionData
+from foundation.errors import UserError
+from search import single
+from search.single import RECORD, SingleTraining, run_single
+from search.train import main
+from yolov6space.candidate import Candidate, Precision
+
+
+@pytest.fixture
+def spec(tiny: Candidate, tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.json"
+    path.write_text(json.dumps(tiny.to_dict()))
+    return path
+
+
+def asked(spec: Path, data: DetectionData, out: Path, **changes) -> SingleTraining:
+    told = {"name": None, "precision": None, "epochs": 2, "minutes": None, "init": None}
+    source = str(data.split("train").annotations.parent.parent)
+    rest = {"data": source, "out": out, "image_size": 64, "batch": 4, "threads": 1}
+    return SingleTraining.of(**{**told, **rest, "spec": spec, **changes})
+
+
+def test_a_network_is_trained_judged_and_written(
+    spec: Path, rectangles: DetectionData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    result = run_single(asked(spec, rectangles, out, precision="int8"))
+    artefact = load_artefact(out / "network")
+    assert artefact.hash == result["artefact"]["hash"] and artefact.meta.trained
+    assert artefact.candidate.precision == Precision(kind="int8", scheme="ptq", float_layers=0)
+    assert artefact.meta.class_names == ("red", "blue")
+    assert result["trained"]["protocol"]["backend"] == "pytorch"
+    assert result["deployed"]["protocol"]["precision"] == "int8 ptq"
+    assert 0 <= result["deployed"]["figures"]["AP"] <= 1
+    assert result["training"]["images_seen"] == 20
+    json.dumps(result, allow_nan=False)
+
+    monkeypatch.setattr(single, "_train", None)  # nothing is trained twice
+    assert run_single(asked(spec, rectangles, out, precision="int8")) == result
+    with pytest.raises(UserError, match=r"another epochs .2, now 3"):
+        run_single(asked(spec, rectangles, out, precision="int8", epochs=3))
+
+
+def test_minutes_become_epochs_once(
+    spec: Path, rectangles: DetectionData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    told = asked(spec, rectangles, out, epochs=None, minutes=1e-6)
+    started: list[int] = []
+
+    def killed(asked, data, options, hardware):
+        started.append(options.epochs)
+        (out / "run").mkdir(exist_ok=True)
+        (out / "run" / "checkpoint.pt").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(single, "_train", killed)
+    for epochs in (1, 7):
+        with pytest.raises(KeyboardInterrupt):
+            run_single(told)
+        assert started[-1] == epochs
+        record = json.loads((out / RECORD).read_text())
+        (out / RECORD).write_text(json.dumps({**record, "epochs": 7}))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        ([], "give either the NAME"),
+        (["N", "--spec", "x.json"], "give either the NAME"),
+        (["NN"], "did you mean"),
+        (["N", "--epochs", "3", "--minutes", "3"], "not both"),
+        (["N", "--image-size", "300"], "multiple of 32"),
+        (["N", "--lr", "50"], "learning rate"),
+        (["N", "--init", "no/such.safetensors"], "no/such.safetensors"),
+        (["N", "--data", "no/such/folder"], "no/such/folder"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_written(
+    arguments: list[str], hint: str, rectangles: DetectionData, tmp_path: Path
+) -> None:
+    source = rectangles.split("train").annotations.parent.parent
+    data = [] if "--data" in arguments else ["--data", str(source)]
+    done = CliRunner().invoke(main, [*arguments, *data, "--out", str(tmp_path / "out")])
+    assert done.exit_code != 0 and isinstance(done.exception, UserError)
+    assert hint in str(done.exception)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_with_other_things_is_left_alone(
+    spec: Path, rectangles: DetectionData, tmp_path: Path
+) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "mine.txt").write_text("mine")
+    with pytest.raises(UserError, match="holds no training"):
+        run_single(asked(spec, rectangles, tmp_path / "notes"))
+    assert [path.name for path in (tmp_path / "notes").iterdir()] == ["mine.txt"]
