@@ -1,6 +1,7 @@
 """Everything a run needs to go on after a kill, in one file that is whole or absent."""
 
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -8,6 +9,10 @@ from typing import Any
 
 import torch
 
+from foundation.cli import is_disk_full
+from foundation.errors import UserError
+
+FULL_BYTES = 2**20  # less than this left: a write that failed did so for want of space
 FILE = "checkpoint.pt"
 
 
@@ -29,7 +34,11 @@ class Checkpoint:
 
 
 def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
-    """Write atomically and durably."""
+    """Write atomically and durably.
+
+    Raises:
+        UserError: the disk is full; an earlier checkpoint is as it was.
+    """
     temporary = folder / f".{FILE}.{os.getpid()}"
     try:
         with temporary.open("wb") as file:
@@ -45,6 +54,14 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(folder / FILE)
+    except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
+        free = shutil.disk_usage(folder).free
+        if is_disk_full(error) or free < FULL_BYTES:
+            raise UserError(
+                f"{folder}: no space left for a checkpoint ({free // 2**20} MiB free); free some and run again: "
+                "it goes on from the last one"
+            ) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -14,7 +14,7 @@ class OutOfTime(WorkFailedError):  # noqa: N818 - an expected end, not a defect
 
 
 class TrainingDiverged(WorkFailedError):  # noqa: N818 - likewise
-    """The loss or its gradient is no longer finite; the message says at which step and what was seen."""
+    """The loss ran away or is no longer finite; the message says at which step and what was seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,7 @@ class TrainingOptions:
         amp: `auto` is bf16 where the CPU computes it natively, on a GPU bf16, else fp16; `off` is float32.
         cache_mib: memory for decoded images; None for a quarter of what is available.
         checkpoint_seconds: time between two checkpoints.
+        judge_epochs: epochs between two looks at AP on the way, None for none.
     """
 
     epochs: int
@@ -44,11 +45,13 @@ class TrainingOptions:
     amp: str = "auto"
     cache_mib: int | None = None
     checkpoint_seconds: float = 30.0
+    judge_epochs: int | None = None
 
     def __post_init__(self) -> None:
-        for name, low in (("epochs", 1), ("batch", 1), ("workers", 1)):
-            if getattr(self, name) < low:
-                raise UserError(f"{name} is {getattr(self, name)}; training needs at least {low}")
+        for name, low in (("epochs", 1), ("batch", 1), ("workers", 1), ("judge_epochs", 1)):
+            value = getattr(self, name)
+            if value is not None and value < low:
+                raise UserError(f"{name} is {value}; training needs at least {low}")
         if self.image_size < 32 or self.image_size % 32:
             raise UserError(f"image size is {self.image_size}; it must be a multiple of 32 pixels")
         if self.amp not in AMP_MODES:
@@ -67,6 +70,10 @@ class TrainingProgress:
         parts: its terms (`class`, `box`, `dfl`), weighted too.
         images_per_second: since the start of this process, waiting included.
         seconds_left: at that speed.
+        waiting: share of the time that the network waited for pictures.
+        memory_mib: of this process; on a GPU the most that tensors took there.
+        ap: of the averaged weights after this step where it was judged, else None.
+        retry: why the run went back and goes on at a lower rate; empty if it did not.
     """
 
     epoch: int
@@ -78,14 +85,20 @@ class TrainingProgress:
     seconds_left: float
     learning_rate: float = 0.0
     parts: Mapping[str, float] = field(default_factory=dict)
+    waiting: float = 0.0
+    memory_mib: float = 0.0
+    ap: float | None = None
+    retry: str = ""
 
     def line(self) -> str:
         """One line for people."""
         parts = ", ".join(f"{name} {value:.3f}" for name, value in self.parts.items())
         return (
             f"epoch {self.epoch}/{self.epochs} step {self.step}/{self.steps}: loss {self.loss:.3f} ({parts}), "
-            f"rate {self.learning_rate:.2g}, {self.images_per_second:.1f} images/s, "
-            f"{self.seconds_left:.0f} s left"
+            f"rate {self.learning_rate:.2g}, {self.images_per_second:.1f} images/s "
+            f"({self.waiting:.0%} waiting for pictures), {self.memory_mib:.0f} MiB, {self.seconds_left:.0f} s left"
+            + ("" if self.ap is None else f"; val AP {self.ap:.3f}")
+            + (f"; at a lower rate because {self.retry}" if self.retry else "")
         )
 
 
@@ -97,6 +110,7 @@ class TrainedNetwork:
         weights: safetensors of the averaged weights (EMA), training form.
         seconds: wall time of training, earlier interrupted parts included.
         losses: mean terms of the loss over the last tenth of the steps.
+        retry: why it went back to a checkpoint and on at a lower rate; empty if it did not.
     """
 
     weights: Path
@@ -105,3 +119,4 @@ class TrainedNetwork:
     images_seen: int
     seconds: float
     losses: Mapping[str, float]
+    retry: str = ""

@@ -106,11 +106,16 @@ class Stepper:
         }
 
     def restore(self, state: dict[str, object]) -> None:
-        """Inverse of `state`."""
+        """Inverse of `state`; the learning rate becomes that of the plan, whatever it was."""
         self.detector.load_state_dict(state["network"])  # type: ignore[arg-type]
         self.average.load_state_dict(state["average"])  # type: ignore[arg-type]
         self.optimizer.load_state_dict(state["optimizer"])  # type: ignore[arg-type]
         self.scheduler.load_state_dict(state["scheduler"])  # type: ignore[arg-type]
+        kinds = [group["kind"] == "bias" for group in self.optimizer.param_groups]
+        self.scheduler.base_lrs = [self.plan.lr] * len(kinds)
+        for group, bias in zip(self.optimizer.param_groups, kinds, strict=True):
+            group["initial_lr"] = self.plan.lr
+            group["lr"] = self.plan.lr * self.plan.lr_factor(self.scheduler.last_epoch, bias=bias)
         self.scaler.load_state_dict(state["scaler"])  # type: ignore[arg-type]
         torch.set_rng_state(state["random"])  # type: ignore[arg-type]
 

@@ -1,5 +1,6 @@
 """Whole runs: they learn, repeat exactly, survive kills, and end with a reason when they cannot go on."""
 
+import errno
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from search.training import (
 )
 from search.training import trainer as trainer_module
 from search.training.checkpoint import FILE
+from search.training.step import Stepper
 from search.training.weights import same_weights, save_detector
 from yolov6space.candidate import Candidate
 from yolov6space.networks import Detector, build
@@ -167,6 +169,108 @@ def test_a_run_that_cannot_end_in_time_is_given_up_at_once(
     started = time.monotonic()
     with pytest.raises(OutOfTime, match=r"needs \d+ s more for \d+ of 25000 steps"):
         train(tiny, rectangles, options(epochs=10000, deadline=started + 2), folder=folder)
+
+
+def diverging_at(step: int, times: int, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float]]:
+    """The loss breaks at a step, so many times; returns the steps as they are done, with their rate."""
+    done: list[tuple[int, float]] = []
+    honest = Stepper.step
+
+    def stepped(self: Stepper, batch: object, at: int) -> dict[str, float]:
+        nonlocal times
+        if at == step and times:
+            times -= 1
+            raise TrainingDiverged(f"the loss is not finite at step {at + 1}")
+        done.append((at, self.optimizer.param_groups[0]["lr"]))
+        return honest(self, batch, at)
+
+    monkeypatch.setattr(Stepper, "step", stepped)
+    return done
+
+
+@pytest.mark.parametrize(("seconds", "back_to"), [(0, 5), (1e6, 0)])
+def test_a_run_that_diverges_goes_back_once_and_on_at_a_lower_rate(
+    tiny: Candidate,
+    rectangles: DetectionData,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float,
+    back_to: int,
+) -> None:
+    honest: list[tuple[int, float]] = diverging_at(-1, 0, monkeypatch)
+    train(tiny, rectangles, options(), folder=tmp_path / "honest")
+    done = diverging_at(5, 1, monkeypatch)
+    seen: list[TrainingProgress] = []
+    trained = train(
+        tiny,
+        rectangles,
+        options(checkpoint_seconds=seconds),
+        folder=tmp_path / "broken",
+        on_progress=seen.append,
+    )
+    assert [step for step, _ in done] == [*range(5), *range(back_to, 10)]
+    assert done[:5] == honest[:5]
+    for (_, rate), (_, before) in zip(done[5:], honest[back_to:10], strict=True):
+        assert rate == pytest.approx(trainer_module.RETRY_RATE * before)
+    assert "not finite at step 6" in trained.retry and "not finite at step 6" in seen[-1].line()
+
+
+def test_a_run_that_diverges_twice_says_both_reasons(
+    tiny: Candidate, rectangles: DetectionData, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    diverging_at(5, 2, monkeypatch)
+    with pytest.raises(TrainingDiverged, match=r"at step 6; and at 0.3 of the learning rate: .* step 6"):
+        train(tiny, rectangles, options(), folder=folder)
+
+
+def test_a_retry_that_is_killed_is_still_the_only_one(
+    tiny: Candidate, rectangles: DetectionData, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = options(checkpoint_seconds=0)
+    diverging_at(5, 1, monkeypatch)
+    with pytest.raises(Killed):  # five steps, the one that broke, two of the retry
+        train(tiny, rectangles, told, folder=folder, device_guard=kill_after(8))
+    monkeypatch.undo()
+    done = diverging_at(8, 2, monkeypatch)
+    with pytest.raises(TrainingDiverged, match=r"step 6; and at .* step 9"):
+        train(tiny, rectangles, told, folder=folder)
+    assert [step for step, _ in done] == [7]
+
+
+def test_a_look_at_ap_on_the_way_changes_nothing(
+    tiny: Candidate, rectangles: DetectionData, tmp_path: Path
+) -> None:
+    plain = run(tiny, rectangles, tmp_path / "plain", options())
+    seen: list[TrainingProgress] = []
+
+    def judge(detector: Detector) -> float:
+        build(tiny.model, 2)  # draws random numbers
+        return 0.25
+
+    told = options(judge_epochs=2)
+    judged = run(tiny, rectangles, tmp_path / "judged", told, judge=judge, on_progress=seen.append)
+    assert same_weights(plain, judged)
+    assert [(now.step, now.ap) for now in seen if now.ap is not None] == [(5, 0.25)]
+    assert "val AP 0.250" in next(now for now in seen if now.ap).line()
+    assert 0 <= seen[-1].waiting <= 1 and seen[-1].memory_mib > 10
+
+
+def test_a_full_disk_is_said_and_the_last_checkpoint_stays(
+    tiny: Candidate, rectangles: DetectionData, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = options(checkpoint_seconds=0)
+    with pytest.raises(Killed):
+        train(tiny, rectangles, told, folder=folder, device_guard=kill_after(4))
+    before = (folder / FILE).read_bytes()
+
+    def full(state: object, file: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(UserError, match="no space left for a checkpoint"):
+        train(tiny, rectangles, told, folder=folder)
+    assert [path.name for path in folder.iterdir()] == [FILE]
+    assert (folder / FILE).read_bytes() == before
 
 
 def test_divergence_is_said_and_not_written(tiny: Candidate, rectangles: DetectionData, folder: Path) -> None:
