@@ -1,42 +1,67 @@
 """`python -m evaluators data`: what a person wants to know of a data set before training on it."""
 
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
-from foundation.cli import json_option, print_json, progress
+from foundation.cli import LazyGroup, json_option, print_json, progress
+
+if TYPE_CHECKING:
+    from evaluators.data.detection_data import DetectionData
 
 EXAMPLES = """\b
 Examples:
   python -m evaluators data check --data my_data
   python -m evaluators data check --data bundled --split val --sheet val.jpg
 """
-# COCO's names for sizes, by the side of a square of the same area, in pixels.
-SIZES = (("small", 0.0, 32.0), ("medium", 32.0, 96.0), ("large", 96.0, float("inf")))
 
 
-@click.group(name="data", epilog="Example: python -m evaluators data check --data my_data")
-def data_command() -> None:
-    """Look at detection data."""
-
-
-@data_command.command(
-    name="check", short_help="Count what a data set holds, name what is wrong.", epilog=EXAMPLES
+@click.group(
+    name="data",
+    cls=LazyGroup,
+    commands={
+        "check": "evaluators.data.command:check_command",
+        "convert": "evaluators.data.convert_command:convert_command",
+    },
+    epilog="Example: python -m evaluators data check --data my_data",
 )
+def data_command() -> None:
+    """Look at detection data, and convert it."""
+
+
+@click.command(name="check", short_help="Count what a data set holds, name what is wrong.", epilog=EXAMPLES)
 @click.option("--data", "source", required=True, help="'bundled', a folder, or a .yaml file (docs/data.md).")
 @click.option("--split", help="Only this split, for data that has no train or val.")
 @click.option(
     "--sheet", type=click.Path(path_type=Path), help="Draw a contact sheet of images with boxes here."
 )
+@click.option(
+    "--image-size",
+    type=click.IntRange(min=32),
+    default=640,
+    show_default=True,
+    help="Input size in pixels that small boxes are judged at.",
+)
+@click.option("--quick", is_flag=True, help="Do not decode every image.")
 @json_option
-def check_command(source: str, split: str | None, sheet: Path | None, as_json: bool) -> None:
-    """Read a data set, count what is in it, and name what is wrong with it."""
+def check_command(
+    source: str, split: str | None, sheet: Path | None, image_size: int, quick: bool, as_json: bool
+) -> None:
+    """Read a data set, count what is in it, and name what is wrong with it.
+
+    What keeps the data from being used ends with one line; the rest are warnings. Every image is decoded.
+    """
     from evaluators.data.contact_sheet import contact_sheet, write_sheet
+    from evaluators.data.findings import annotation_findings
     from evaluators.data.loading import load_data
+    from evaluators.data.summary import summary
 
     data = load_data(source, splits=(split,) if split else None)
+    warnings = [*data.warnings, *annotation_findings(data, image_size)]
+    if not quick:
+        warnings += _pixels(data)
     if sheet:
         write_sheet(contact_sheet(next(iter(data.splits.values())), data.class_names), sheet)
         progress(f"wrote {sheet}")
@@ -44,11 +69,9 @@ def check_command(source: str, split: str | None, sheet: Path | None, as_json: b
         "name": data.name,
         "description": data.description,
         "fingerprint": data.fingerprint,
-        "splits": {
-            name: summary(part.boxes, part.labels, part.crowd, data.class_names)
-            for name, part in data.splits.items()
-        },
-        "warnings": list(data.warnings),
+        "splits": {name: summary(part, data.class_names) for name, part in data.splits.items()},
+        "images_decoded": not quick,
+        "warnings": warnings,
     }
     if as_json:
         print_json(result)
@@ -56,37 +79,20 @@ def check_command(source: str, split: str | None, sheet: Path | None, as_json: b
         click.echo(_text(result))
 
 
-def summary(
-    boxes: tuple[np.ndarray, ...],
-    labels: tuple[np.ndarray, ...],
-    crowd: tuple[np.ndarray, ...],
-    class_names: tuple[str, ...],
-) -> dict[str, Any]:
-    """Counts of one split; crowd regions are counted apart and nowhere else."""
-    single = ~np.concatenate(crowd)
-    every, label = np.concatenate(boxes)[single], np.concatenate(labels)[single]
-    sides = np.sqrt(np.prod(every[:, 2:] - every[:, :2], axis=1))
-    per_class = np.bincount(label, minlength=len(class_names)).tolist()
-    return {
-        "images": len(boxes),
-        "images_without_boxes": sum(len(part) == 0 for part in boxes),
-        "boxes": len(every),
-        "crowd_regions": int((~single).sum()),
-        "by_size": {name: int(((sides >= low) & (sides < high)).sum()) for name, low, high in SIZES},
-        "by_class": dict(zip(class_names, per_class, strict=True)),
-    }
+def _pixels(data: "DetectionData") -> list[str]:
+    from evaluators.data.findings import pixel_findings
+
+    total = sum(len(part) for part in data.splits.values())
+    bar: Any = click.progressbar(length=total, label="images", file=sys.stderr)
+    with bar as shown:
+        return pixel_findings(data, on_image=lambda: shown.update(1))
 
 
 def _text(result: dict[str, Any]) -> str:
+    from evaluators.data.summary import summary_lines
+
     lines = [f"{result['name']}: {result['description']} (fingerprint {result['fingerprint']})"]
     for name, part in result["splits"].items():
-        sizes = ", ".join(f"{size} {count}" for size, count in part["by_size"].items())
-        classes = ", ".join(f"{label}: {count}" for label, count in part["by_class"].items())
-        lines += [
-            f"{name}: {part['images']} images ({part['images_without_boxes']} without boxes), "
-            f"{part['boxes']} boxes, {part['crowd_regions']} crowd regions",
-            f"  by size: {sizes}",
-            f"  by class: {classes}",
-        ]
+        lines += summary_lines(name, part)
     lines += [f"warning: {line}" for line in result["warnings"]] or ["no warnings"]
     return "\n".join(lines)

@@ -12,6 +12,8 @@ SPLITS = ("train", "val", "test")
 LAYOUT = "images/<split>/ and annotations/instances_<split>.json"
 _NAMED = re.compile(r"instances_(?P<found>(?P<split>train|val|test)(?:\d{4})?)\.json")
 
+_CONVERT = "python -m evaluators data convert --from {kind} --source {source} --out DIR"
+
 
 @dataclass(frozen=True, slots=True)
 class Places:
@@ -35,6 +37,10 @@ def find(source: Path) -> Places:
 def _in_folder(folder: Path) -> dict[str, tuple[Path, Path]]:
     annotations = folder / "annotations"
     if not annotations.is_dir():
+        if kind := _foreign(folder):
+            raise UserError(
+                f"{folder}: looks like {kind.upper()}; convert it: {_CONVERT.format(kind=kind, source=folder)}"
+            )
         raise UserError(f"{folder}: no folder 'annotations' in it; expected {LAYOUT}")
     found: dict[str, list[re.Match[str]]] = {}
     for path in sorted(annotations.iterdir()):
@@ -49,6 +55,17 @@ def _in_folder(folder: Path) -> dict[str, tuple[Path, Path]]:
             name = _one(found[split], split, annotations)
             places[split] = _image_folder(folder, name), annotations / f"instances_{name}.json"
     return places
+
+
+def _foreign(folder: Path) -> str | None:
+    """What other format a folder seems to hold."""
+    if (folder / "ImageSets").is_dir() or (
+        (folder / "train").is_dir() and any((folder / "train").rglob("*.xml"))
+    ):
+        return "voc"
+    if (folder / "labels").is_dir() or (folder / "data.yaml").is_file():
+        return "yolo"
+    return None
 
 
 def _one(matches: list[re.Match[str]], split: str, folder: Path) -> str:
@@ -68,8 +85,10 @@ def _image_folder(folder: Path, name: str) -> Path:
 
 
 def _in_yaml(path: Path) -> Places:
-    document = _read_yaml(path)
+    document = read_yaml(path)
     unknown = sorted(set(document) - {*SPLITS, "name"}, key=str)
+    if "names" in document:
+        raise UserError(f"{path}: looks like YOLO; convert it: {_CONVERT.format(kind='yolo', source=path)}")
     if unknown:
         raise UserError(f"{path}: unknown key {str(unknown[0])!r}; known are name, {', '.join(SPLITS)}")
     places = {}
@@ -83,7 +102,8 @@ def _in_yaml(path: Path) -> Places:
     return Places(str(document.get("name") or path.stem), places)
 
 
-def _read_yaml(path: Path) -> dict[Any, Any]:
+def read_yaml(path: Path) -> dict[Any, Any]:
+    """A YAML file that holds a mapping. Raises UserError with the position when it does not."""
     import yaml
 
     try:
@@ -95,7 +115,9 @@ def _read_yaml(path: Path) -> dict[Any, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error}); check the path") from error
     if not isinstance(document, dict):
-        raise UserError(f"{path}: expected `train: {{images: DIR, annotations: FILE}}` and `val: ...`")
+        raise UserError(
+            f"{path}: expected `train: {{images: DIR, annotations: FILE}}` and `val: ...`, as a mapping"
+        )
     return document
 
 

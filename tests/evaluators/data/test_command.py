@@ -35,17 +35,82 @@ def test_counts(folder):
     assert result["splits"]["train"] == {
         "images": 4,
         "images_without_boxes": 2,
+        "image_sides": [128, 128, 128],
+        "image_shapes": 1,
         "boxes": 3,
+        "boxes_per_image": [0, 0.5, 2],
         "crowd_regions": 1,
         "by_size": {"small": 1, "medium": 1, "large": 1},
+        "size_histogram": {
+            "0-3": 0,
+            "4-7": 0,
+            "8-15": 1,
+            "16-31": 0,
+            "32-63": 1,
+            "64-127": 1,
+            "128-255": 0,
+            "256-511": 0,
+            "512+": 0,
+        },
+        # Sides 10, 34.6 and 104.9 of 128; between them the quartiles are interpolated.
+        "share_of_image": [0.1744, 0.2706, 0.545],
         "by_class": {"cat": 2, "dog": 1},
+        "images_by_class": {"cat": 2, "dog": 1},
     }
-    assert result["warnings"] == ["train: dropped 1 box of zero area (image train_2.png, annotation id 5)"]
+    assert result["images_decoded"]
+    assert result["warnings"] == [
+        "train: dropped 1 box of zero area (image train_2.png, annotation id 5)",
+        "val: no boxes of 1 classes (dog)",
+        "train: fewer than 10 boxes of 2 classes (cat 2, dog 1)",
+    ]
 
 
 def test_text_names_problems_and_their_absence(folder):
-    assert "warning: train: dropped 1 box" in check("--data", folder).stdout
+    text = check("--data", folder).stdout
+    assert "warning: train: dropped 1 box" in text
+    assert "  3 boxes, 0 to 2 per image (median 0.5); 1 crowd regions" in text
+    assert "      8-15 px ############################## 1" in text
+    boxes = [annotation(i, 1 + i % 2, [2 + i, 2, 9, 9], category=(3, 7)[i % 2]) for i in range(30)]
+    write_split(folder, "val", boxes)
     assert "no warnings" in check("--data", folder, "--split", "val").stdout
+
+
+def warnings(*arguments):
+    return json.loads(check(*arguments, "--json").stdout)["warnings"]
+
+
+def test_damaged_images_are_counted_and_the_first_is_named(folder):
+    for index in (1, 2):
+        path = folder / f"images/train/train_{index}.png"
+        jpeg = cv2.imencode(".jpg", cv2.imread(str(path)))[1].tobytes()
+        path.write_bytes(jpeg[:-400])  # the header stays whole
+    told = warnings("--data", folder)
+    assert any("train: 2 images cannot be used" in line and "train_1.png" in line for line in told)
+    assert not any("cannot be used" in line for line in warnings("--data", folder, "--quick"))
+
+
+def test_images_in_two_splits_and_twice_in_one_are_found(folder):
+    copy = cv2.imread(str(folder / "images/train/train_0.png"))
+    assert cv2.imwrite(str(folder / "images/train/train_3.png"), copy)
+    write_split(folder, "val", size=(128, 128), seed=9)
+    assert cv2.imwrite(str(folder / "images/val/val_1.png"), copy)
+    told = " ".join(warnings("--data", folder))
+    assert "1 images are in more than one split, which flatters AP (first: train/train_0.png" in told
+    assert "val/val_1.png" in told
+    assert cv2.imwrite(str(folder / "images/val/val_1.png"), 255 - copy)
+    assert "train: 1 images occur more than once (first: train_0.png, train_3.png)" in warnings(
+        "--data", folder
+    )
+
+
+def test_twin_boxes_and_tiny_boxes(folder):
+    boxes = [annotation(i, 1, [5, 5, 20, 20]) for i in (1, 2)] + [annotation(3, 2, [1, 1, 1, 1])]
+    write_split(folder, "train", boxes, size=(128, 128))
+    told = warnings("--data", folder)
+    assert "train: 1 boxes repeat another of the same class and place (first: image train_0.png)" in told
+    assert any("33 % of the boxes have a side below 8 pixels at an input of 640" in line for line in told)
+    larger = warnings("--data", folder, "--image-size", "1280")
+    assert not any("have a side below" in line for line in larger)
 
 
 def test_unreadable_source_is_one_line(tmp_path):
