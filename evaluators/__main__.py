@@ -14,6 +14,7 @@ from foundation.cli import LazyGroup, run
         "calibrate": "evaluators.estimate.command:calibrate_command",
         "accuracy": "evaluators.accuracy.command:accuracy_command",
         "agreement": "evaluators.accuracy.agreement_command:agreement_command",
+        "compile": "evaluators.tensorrt.command:compile_command",
         "data": "evaluators.data.command:data_command",
     },
 )

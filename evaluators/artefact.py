@@ -35,6 +35,9 @@ FORMAT = 1
 _CANDIDATE, _WEIGHTS, _ONNX, _META = "candidate.json", "weights.safetensors", "model.onnx", "artefact.json"
 
 
+MAX_NOISE_SIZE = (
+    256  # ranges of noise do not depend on its size; choosing float layers takes a pass per layer
+)
 Images = NDArray[np.float32]
 
 
@@ -238,7 +241,7 @@ def untrained_artefact(
         image_size=image_size,
         batch=batch,
         folder=folder,
-        calibration=[noise_images(2, image_size, seed)] if int8 else None,
+        calibration=[noise_images(2, min(image_size, MAX_NOISE_SIZE), seed)] if int8 else None,
         trained=False,
         float_format=float_format,
     )

@@ -1,7 +1,6 @@
 """The network that a command is about: a name, a file with a candidate, or a folder with an artefact."""
 
 import dataclasses
-import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,12 +27,9 @@ def candidate_of(name: str | None, spec: Path | None, kind: str | None, default:
 
         return dataclasses.replace(get(name), precision=_precision(kind or default))
     assert spec is not None
-    try:
-        candidate = Candidate.from_dict(json.loads(spec.read_text()))
-    except FileNotFoundError:
-        raise UserError(f"{spec}: no such file; give a candidate as JSON") from None
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise UserError(f"{spec}: not a candidate ({error}); see python -m yolov6space describe") from None
+    from yolov6space.describe import read_candidate
+
+    candidate = read_candidate(spec)
     if kind is None or kind == candidate.precision.kind:
         return candidate
     return dataclasses.replace(candidate, precision=_precision(kind))

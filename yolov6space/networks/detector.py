@@ -79,7 +79,8 @@ class Detector(nn.Module):
             return distances
         bins = self.model.reg_max + 1
         probabilities = distances.reshape(*distances.shape[:-1], 4, bins).softmax(-1)
-        return probabilities @ torch.arange(bins, dtype=distances.dtype, device=distances.device)
+        # Not a matrix product: TensorRT-RTX has no FP32 GEMM for Turing.
+        return (probabilities * torch.arange(bins, dtype=distances.dtype, device=distances.device)).sum(-1)
 
     def decode(self, output: HeadOutput, height: int, width: int) -> tuple[Tensor, Tensor]:
         """Boxes B,A,4 (x1, y1, x2, y2 in input pixels, not clipped) and scores B,A,C in 0..1."""

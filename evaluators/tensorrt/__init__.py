@@ -1,0 +1,1 @@
+"""NVIDIA's compilers, TensorRT and TensorRT-RTX, behind one build path."""

@@ -1,0 +1,104 @@
+"""What the NVIDIA driver tells about a GPU: name, versions, clocks, power, temperature, throttle reasons.
+
+Plain JSON values; empty where there is no driver or no `nvidia-ml-py`. Field names follow NVML
+(docs.nvidia.com/deploy/nvml-api); a figure the GPU does not support is left out.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+# nvmlClocksEventReasons of nvml.h. Idle (1) and the clocks an application set (2) are no disturbance.
+THROTTLE_REASONS = {
+    0x0004: "software power cap",
+    0x0008: "hardware slowdown",
+    0x0010: "sync boost",
+    0x0020: "software thermal slowdown",
+    0x0040: "hardware thermal slowdown",
+    0x0080: "hardware power brake",
+    0x0100: "display clock setting",
+}
+
+
+def describe_gpu(index: int = 0) -> dict[str, Any]:
+    """What does not change during a run: name, memory, driver, CUDA version of the driver, power limit."""
+    with _device(index) as (nvml, device):
+        if nvml is None:
+            return {}
+        return _known(
+            {
+                "name": lambda: _text(nvml.nvmlDeviceGetName(device)),
+                "uuid": lambda: _text(nvml.nvmlDeviceGetUUID(device)),
+                "driver": lambda: _text(nvml.nvmlSystemGetDriverVersion()),
+                "cuda_driver": lambda: _cuda(nvml.nvmlSystemGetCudaDriverVersion()),
+                "memory_mib": lambda: nvml.nvmlDeviceGetMemoryInfo(device).total // 2**20,
+                "power_limit_w": lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(device) / 1e3,
+                "max_sm_clock_mhz": lambda: nvml.nvmlDeviceGetMaxClockInfo(device, nvml.NVML_CLOCK_SM),
+                "persistence_mode": lambda: bool(nvml.nvmlDeviceGetPersistenceMode(device)),
+            }
+        )
+
+
+def gpu_state(index: int = 0) -> dict[str, Any]:
+    """What does: clocks, power, temperature, throttle reasons in words, memory and processes of others."""
+    with _device(index) as (nvml, device):
+        if nvml is None:
+            return {}
+        return _known(
+            {
+                "sm_clock_mhz": lambda: nvml.nvmlDeviceGetClockInfo(device, nvml.NVML_CLOCK_SM),
+                "memory_clock_mhz": lambda: nvml.nvmlDeviceGetClockInfo(device, nvml.NVML_CLOCK_MEM),
+                "power_w": lambda: nvml.nvmlDeviceGetPowerUsage(device) / 1e3,
+                "temperature_c": lambda: nvml.nvmlDeviceGetTemperature(device, nvml.NVML_TEMPERATURE_GPU),
+                "throttle_reasons": lambda: throttle_words(
+                    nvml.nvmlDeviceGetCurrentClocksThrottleReasons(device)
+                ),
+                "compute_processes": lambda: len(nvml.nvmlDeviceGetComputeRunningProcesses(device)),
+            }
+        )
+
+
+def throttle_words(mask: int) -> list[str]:
+    """The reasons in a bit mask of NVML that slow a GPU down."""
+    return [words for bit, words in THROTTLE_REASONS.items() if mask & bit]
+
+
+@contextmanager
+def _device(index: int) -> Iterator[tuple[Any, Any]]:
+    """NVML and the handle of a GPU, or (None, None)."""
+    try:
+        import pynvml
+    except ImportError:
+        yield None, None
+        return
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        yield None, None
+        return
+    try:
+        handle = None
+        with suppress(pynvml.NVMLError):
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        yield (None, None) if handle is None else (pynvml, handle)
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _known(questions: dict[str, Callable[[], Any]]) -> dict[str, Any]:
+    """The answers that this GPU and driver give."""
+    import pynvml
+
+    answers: dict[str, Any] = {}
+    for name, ask in questions.items():
+        with suppress(pynvml.NVMLError):
+            answers[name] = ask()
+    return answers
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _cuda(version: int) -> str:
+    return f"{version // 1000}.{version % 1000 // 10}"
