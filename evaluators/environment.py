@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-_PACKAGES = ("openvino", "torch", "onnx", "nvidia-modelopt", "numpy")
+_PACKAGES = ("openvino", "onnxruntime", "tensorrt", "torch", "onnx", "nvidia-modelopt", "numpy")
 
 
 def environment() -> dict[str, Any]:

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from evaluators.devices import NVIDIA_DEVICE, named_device, nvidia_gpu, precisions_of
 from foundation.errors import UserError
 
 HARDWARE_NAMES = ("auto", "cpu", "t4", "tensorrt")
@@ -20,7 +21,7 @@ class Hardware:
     Attributes:
         name: what was resolved to, such as `cpu`.
         device: name of the device for the back end, the device lock and records.
-        backend: `openvino`, or `estimate` for a device that is not here.
+        backend: `openvino`, `onnxruntime`, `tensorrt`, or `estimate` for a device that is not here.
         reason: one line for the user: what was chosen and why.
         default_image_size: side of the square input in pixels when the user names none.
     """
@@ -38,7 +39,7 @@ class Hardware:
 
 
 def resolve_hardware(name: str) -> Hardware:
-    """The device behind `auto`, `cpu`, `t4` or `tensorrt`.
+    """The device behind `auto`, `cpu`, `t4`, `tensorrt` or BACKEND:DEVICE (`evaluators.devices`).
 
     Raises:
         UserError: the name is unknown, or the device cannot be measured on here; says what to use instead.
@@ -46,16 +47,21 @@ def resolve_hardware(name: str) -> Hardware:
     if name == "cpu":
         return _cpu("using this machine's CPU through OpenVINO, as asked")
     if name == "auto":
+        if has_nvidia_gpu() and importlib.util.find_spec("tensorrt") is not None:
+            return nvidia_gpu("tensorrt", "NVIDIA GPU and TensorRT found")
         return _cpu(_reason_for_cpu())
     if name == "t4" and not has_nvidia_gpu():
         return _estimated_t4()
+    if ":" in name:
+        return named_device(name)
+    if name in HARDWARE_NAMES and has_nvidia_gpu():
+        return nvidia_gpu(name, "an NVIDIA GPU, as asked")
     if name in HARDWARE_NAMES:
-        gpu = "an NVIDIA GPU is here" if has_nvidia_gpu() else "no NVIDIA GPU was found here"
-        raise UserError(
-            f"hardware {name!r}: {gpu}, but this release measures only through OpenVINO on a CPU; "
-            "use --hardware cpu"
-        )
-    raise UserError(f"hardware {name!r} is unknown; choose one of {', '.join(HARDWARE_NAMES)}")
+        raise UserError(f"hardware {name!r}: no NVIDIA GPU was found here; use --hardware cpu")
+    raise UserError(
+        f"hardware {name!r} is unknown; choose one of {', '.join(HARDWARE_NAMES)}, or BACKEND:DEVICE such as "
+        "openvino:gpu or onnxruntime:cpu"
+    )
 
 
 def has_nvidia_gpu() -> bool:
@@ -69,10 +75,7 @@ def supported_precisions(hardware: Hardware) -> tuple[str, ...]:
         from evaluators.estimate.tensorrt_time import PRECISIONS
 
         return PRECISIONS
-    import openvino
-
-    capabilities = openvino.Core().get_property(hardware.device.upper(), "OPTIMIZATION_CAPABILITIES")
-    return ("fp32", "bf16", "int8") if "BF16" in capabilities else ("fp32", "int8")
+    return precisions_of(hardware)
 
 
 def check_precision(kind: str, hardware: Hardware) -> None:
@@ -87,7 +90,11 @@ def check_precision(kind: str, hardware: Hardware) -> None:
 
 def float_format(hardware: Hardware) -> str:
     """What the float layers of an int8 graph must be typed as: fp32 for OpenVINO, fp16 for NVIDIA's compilers."""
-    return "fp32" if hardware.backend in ("openvino", "onnxruntime") else "fp16"
+    return (
+        "fp16"
+        if hardware.backend not in ("openvino", "onnxruntime") or hardware.device == NVIDIA_DEVICE
+        else "fp32"
+    )
 
 
 def _cpu(reason: str) -> Hardware:
@@ -110,8 +117,4 @@ def _estimated_t4() -> Hardware:
 def _reason_for_cpu() -> str:
     if not has_nvidia_gpu():
         return "no NVIDIA GPU found: using this machine's CPU through OpenVINO"
-    if importlib.util.find_spec("tensorrt") is None:
-        return (
-            "NVIDIA GPU found, but the tensorrt package is missing: using this machine's CPU through OpenVINO"
-        )
-    return "NVIDIA GPU found, but this release measures only through OpenVINO: using cpu"
+    return "NVIDIA GPU found, but the tensorrt package is missing: using this machine's CPU through OpenVINO"

@@ -37,6 +37,7 @@ def _multiple_of_stride(ctx: click.Context, param: click.Parameter, value: int |
 Examples:
   python -m evaluators latency --model YOLOv6-N --hardware cpu --precision int8
   python -m evaluators latency --spec candidate.json --image-size 416 --seconds 10
+  python -m evaluators latency --model YOLOv6-N --hardware onnxruntime:cpu --threads 1
   python -m evaluators latency --artefact runs/export/N --json
   python -m evaluators latency --model YOLOv6-S --hardware t4 --batch 32    # estimated where there is no T4
 """,
@@ -45,7 +46,11 @@ Examples:
 @click.option("--spec", type=click.Path(path_type=Path), help="A candidate as JSON.")
 @click.option("--artefact", "folder", type=click.Path(path_type=Path), help="A folder that was built before.")
 @click.option(
-    "--hardware", "hardware_name", default="auto", show_default=True, help="auto, cpu, t4 or tensorrt."
+    "--hardware",
+    "hardware_name",
+    default="auto",
+    show_default=True,
+    help="auto, cpu, t4, tensorrt, or BACKEND:DEVICE such as onnxruntime:cpu, openvino:gpu.",
 )
 @click.option(
     "--image-size",

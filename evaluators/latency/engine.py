@@ -1,16 +1,18 @@
 """What an engine is, and how to open one for an artefact."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluators.artefact import Artefact
+from evaluators.buildable import float_format_of
 from evaluators.denormals import denormals_flushed
-from evaluators.hardware import Hardware, check_precision
+from evaluators.hardware import Hardware, check_precision, float_format
+from foundation.errors import UserError
 
 Floats = NDArray[np.float32]
 
@@ -26,6 +28,11 @@ class Engine(Protocol):
     @property
     def environment(self) -> Mapping[str, Any]:
         """Options that decide the latency, as the engine reports them; plain JSON values."""
+        ...
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """What times a pass, in seconds: the difference around `run`. A GPU brings the clock of its events."""
         ...
 
     def infer(self, images: Floats) -> tuple[Floats, Floats]:
@@ -63,11 +70,40 @@ def open_engine(artefact: Artefact, hardware: Hardware, threads: int | None = No
         UserError: the device cannot run the precision of the artefact, or `threads` is impossible.
     """
     check_precision(artefact.meta.precision, hardware)
+    _check_float_format(artefact, hardware)
+    with denormals_flushed(), ENGINES[hardware.backend](artefact, hardware, threads) as engine:
+        yield engine
+
+
+@contextmanager
+def _openvino(artefact: Artefact, hardware: Hardware, threads: int | None) -> Iterator[Engine]:
     from evaluators.latency.openvino_engine import OpenVinoEngine
 
-    with denormals_flushed():
-        engine = OpenVinoEngine(artefact, hardware.device, threads)
-        try:
-            yield engine
-        finally:
-            engine.close()
+    with closing(OpenVinoEngine(artefact, hardware.device, threads)) as engine:
+        yield engine
+
+
+@contextmanager
+def _onnxruntime(artefact: Artefact, hardware: Hardware, threads: int | None) -> Iterator[Engine]:
+    from evaluators.devices import provider_device
+    from evaluators.latency.onnxruntime_engine import OnnxRuntimeEngine
+
+    with closing(OnnxRuntimeEngine(artefact, provider_device(hardware), threads)) as engine:
+        yield engine
+
+
+# How an artefact becomes an engine, by back end.
+ENGINES: Mapping[str, Callable[[Artefact, Hardware, int | None], AbstractContextManager[Engine]]] = {
+    "openvino": _openvino,
+    "onnxruntime": _onnxruntime,
+}
+
+
+def _check_float_format(artefact: Artefact, hardware: Hardware) -> None:
+    """An int8 graph of another back end would run, but its float layers in a format nobody asked for there."""
+    needed = float_format_of(artefact.candidate.precision, float_format(hardware))
+    if artefact.meta.float_format != needed:
+        raise UserError(
+            f"{artefact.folder}: its float layers are {artefact.meta.float_format}, and {hardware.name} "
+            f"({hardware.backend}) needs {needed}; build the artefact for that device"
+        )

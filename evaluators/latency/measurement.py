@@ -106,9 +106,9 @@ def _one_engine(
         recorded = {**environment(), **engine.environment}
         engine.load(noise_images(meta.batch, meta.image_size, _INPUT_SEED))
         with _no_garbage_collection():
-            warm = warm_up(engine.run, at_most_seconds=WARMUP_SHARE * seconds)
+            warm = warm_up(engine.run, at_most_seconds=WARMUP_SHARE * seconds, clock=engine.clock)
             foreign = ForeignLoad(recorded["threads"])
-            samples = sample(engine.run, seconds=seconds, within=within)
+            samples = sample(engine.run, seconds=seconds, within=within, clock=engine.clock)
             disturbance = foreign.disturbance()
     cut = warm_up_length(samples)  # what the blocks before did not see
     warm, samples = warm + samples[:cut], samples[cut:]

@@ -1,7 +1,8 @@
-"""OpenVINO on a CPU: one stream, pinned threads, the number format asked for and no other."""
+"""OpenVINO, on a CPU foremost: one stream, pinned threads, the number format asked for and no other."""
 
+import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from foundation.errors import UserError, WorkFailedError
 Floats = NDArray[np.float32]
 
 # What float layers run in. Without it OpenVINO takes bf16 wherever the CPU has it, also for an fp32 network.
-_FLOAT_FORMAT = {"fp32": "f32", "int8": "f32", "bf16": "bf16"}
+_FLOAT_FORMAT = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
+# GPUs and NPUs know neither threads nor denormals.
+_CPU_OPTIONS = ("INFERENCE_NUM_THREADS", "ENABLE_CPU_PINNING", "CPU_DENORMALS_OPTIMIZATION")
 _REPORTED = (
     "INFERENCE_NUM_THREADS",
     "NUM_STREAMS",
@@ -44,6 +47,10 @@ class OpenVinoEngine:
             "INFERENCE_PRECISION_HINT": _FLOAT_FORMAT[artefact.meta.precision],
             "CPU_DENORMALS_OPTIMIZATION": True,
         }
+        on_cpu = device == "cpu"
+        if not on_cpu:
+            options = {name: value for name, value in options.items() if name not in _CPU_OPTIONS}
+        self._reported = [name for name in _REPORTED if on_cpu or name not in _CPU_OPTIONS]
         try:
             core = openvino.Core()
             model = core.read_model(read_for_openvino(artefact.onnx))
@@ -60,8 +67,12 @@ class OpenVinoEngine:
         return int(self._shape[0])
 
     @property
+    def clock(self) -> Callable[[], float]:
+        return time.perf_counter
+
+    @property
     def environment(self) -> Mapping[str, Any]:
-        reported = {name.lower(): self._compiled.get_property(name) for name in _REPORTED}
+        reported = {name.lower(): self._compiled.get_property(name) for name in self._reported}
         plain = {
             name: value if isinstance(value, bool | int) else _text(value) for name, value in reported.items()
         }

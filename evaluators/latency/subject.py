@@ -45,6 +45,7 @@ def artefact_of(
 ) -> Iterator["Artefact"]:
     """The one in `folder`, or a temporary one of the candidate."""
     from evaluators.artefact import load_artefact, untrained_artefact
+    from evaluators.hardware import float_format
 
     if candidate is None:
         artefact = load_artefact(folder or "")
@@ -59,6 +60,7 @@ def artefact_of(
             image_size=given["image_size"] or candidate.image_size or hardware.default_image_size,
             batch=given["batch"] or 1,
             folder=Path(temporary) / "artefact",
+            float_format=float_format(hardware),
         )
 
 

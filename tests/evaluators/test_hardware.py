@@ -15,7 +15,6 @@ def test_cpu():
     [
         (False, False, "no NVIDIA GPU found"),
         (True, False, "tensorrt package is missing"),
-        (True, True, "measures only through OpenVINO: using cpu"),
     ],
 )
 def test_auto_says_in_one_line_why_it_is_the_cpu(monkeypatch, gpu, tensorrt, reason):
@@ -27,11 +26,10 @@ def test_auto_says_in_one_line_why_it_is_the_cpu(monkeypatch, gpu, tensorrt, rea
     assert "\n" not in resolved.reason
 
 
-@pytest.mark.parametrize(("name", "gpu"), [("t4", True), ("tensorrt", True), ("tensorrt", False)])
-def test_gpu_names_are_refused_with_the_way_out(monkeypatch, name, gpu):
-    monkeypatch.setattr(hardware, "has_nvidia_gpu", lambda: gpu)
+def test_tensorrt_is_refused_without_a_gpu(monkeypatch):
+    monkeypatch.setattr(hardware, "has_nvidia_gpu", lambda: False)
     with pytest.raises(UserError, match="use --hardware cpu"):
-        resolve_hardware(name)
+        resolve_hardware("tensorrt")
 
 
 def test_a_t4_that_is_not_here_is_estimated_and_says_so(monkeypatch):
@@ -41,6 +39,14 @@ def test_a_t4_that_is_not_here_is_estimated_and_says_so(monkeypatch):
     assert "estimated" in t4.reason
     assert supported_precisions(t4) == ("fp16", "int8")
     assert not resolve_hardware("cpu").estimated
+
+
+@pytest.mark.parametrize("name", ["t4", "tensorrt"])
+def test_a_gpu_without_tensorrt_says_what_to_install(monkeypatch, name):
+    monkeypatch.setattr(hardware, "has_nvidia_gpu", lambda: True)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install 'yolov6-search\[tensorrt\]'"):
+        resolve_hardware(name)
 
 
 @pytest.mark.parametrize("name", ["", "CPU ", "a100", "gpu"])
