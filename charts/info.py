@@ -11,7 +11,7 @@ _LOG_FROM_RATIO = 12.0  # slowest to fastest; beyond it a linear axis would squa
 
 
 class FrontPoint(NamedTuple):
-    """One deployed network. AP 0..1; the interval is the 95 % one of the median latency."""
+    """One deployed network. AP 0..1; the interval is the 95 % one of a median, the 90 % one of an estimate."""
 
     number: int
     title: str
@@ -19,6 +19,7 @@ class FrontPoint(NamedTuple):
     latency_ms: float
     low_ms: float
     high_ms: float
+    estimated: bool
     details: tuple[tuple[str, str], ...]  # what else a person may want to know: (name, value)
 
 
@@ -59,6 +60,12 @@ class FrontInfo(NamedTuple):
     def measured(self) -> tuple[FrontPoint, ...]:
         """All points, whatever their group."""
         return self.deployed + self.official + self.over + self.official_over
+
+    def latency_title(self) -> str:
+        """Title of the latency axis; says so where a latency is estimated."""
+        if any(point.estimated for point in self.measured):
+            return "latency, ms (estimated, not measured; bar: 90 % interval)"
+        return "latency, ms (median; bar: 95 % interval)"
 
     def rightmost(self) -> frozenset[FrontPoint]:
         """Points so far to the right that a label has to stand on their left."""
@@ -123,12 +130,13 @@ def _by_latency(point: FrontPoint) -> tuple[float, int]:
 
 
 def _point(trial: TrialRecord) -> FrontPoint | None:
-    evaluation, latency = trial.deployed, trial.deployed_latency
+    evaluation, latency = trial.deployed, trial.final_latency
     if evaluation is None or evaluation.ap is None or latency is None:
         return None
     details = [
         ("protocol", describe(evaluation.protocol)),
-        ("workload", describe(latency.workload)),
+        ("latency", latency.origin),
+        ("estimate" if latency.estimated else "workload", describe(latency.about)),
         ("precision", precision_label(trial.spec)),
         ("parameters", "" if trial.params is None else f"{trial.params / 1e6:.2f} M"),
         ("FLOPs", "" if trial.flops is None else f"{trial.flops / 1e9:.2f} G"),
@@ -137,9 +145,10 @@ def _point(trial: TrialRecord) -> FrontPoint | None:
         number=trial.number,
         title=trial.title,
         ap=evaluation.ap,
-        latency_ms=latency.median_ms,
+        latency_ms=latency.ms,
         low_ms=latency.low_ms,
         high_ms=latency.high_ms,
+        estimated=latency.estimated,
         details=tuple((name, value) for name, value in details if value),
     )
 

@@ -48,7 +48,7 @@ def front_figure(info: FrontInfo, *, title: str | None = None) -> Figure:
             figure.add_scatter(**_trace(name, points, info.rightmost()))
     if info.target_ms is not None:
         _draw_limit(figure, info)
-    _layout(figure, title, x_title="latency, ms (median; bar: 95 % interval)", y_title="AP (COCO, 0.50:0.95)")
+    _layout(figure, title, x_title=info.latency_title(), y_title="AP (COCO, 0.50:0.95)")
     figure.update_xaxes(type="log" if info.log_latency else "linear")
     figure.update_xaxes(range=_x_range(info), dtick="D2" if info.log_latency else None)
     figure.update_yaxes(range=info.ap_range)
@@ -155,7 +155,8 @@ def _hover(point: FrontPoint) -> str:
     lines = [
         f"<b>{escape(point.title)}</b> (trial {point.number})",
         f"AP {point.ap:.4f}",
-        f"{point.latency_ms:.3f} ms, 95 % interval {point.low_ms:.3f} to {point.high_ms:.3f}",
+        f"{point.latency_ms:.3f} ms{' estimated' if point.estimated else ''}, "
+        f"{90 if point.estimated else 95} % interval {point.low_ms:.3f} to {point.high_ms:.3f}",
         *(f"{name}: {escape(value)}" for name, value in point.details),
     ]
     return "<br>".join(lines)

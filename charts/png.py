@@ -95,7 +95,7 @@ def _draw_front(axes: Axes, info: FrontInfo, title: str) -> None:
         axes.legend(frameon=False, fontsize=_TEXT_POINTS, loc="lower right")
     else:
         axes.text(0.5, 0.5, _EMPTY, transform=axes.transAxes, ha="center", color=MUTED)
-    _style(axes, title, "latency, ms (median; bar: 95 % interval)", "AP (COCO, 0.50:0.95)")
+    _style(axes, title, info.latency_title(), "AP (COCO, 0.50:0.95)")
 
 
 def _limit_label(info: FrontInfo) -> str:

@@ -41,10 +41,12 @@ def show_key_figures(snapshot: Snapshot) -> None:
     best = best_feasible(snapshot.trials)
     limit = snapshot.study.target_latency_ms
     ap = "–" if best is None or best.deployed is None else f"{best.deployed.ap:.3f}"
-    latency = "–" if best is None or best.latency is None else f"{best.latency.median_ms:.2f} ms"
+    figure = None if best is None else best.final_latency
+    latency = "–" if figure is None else f"{figure.ms:.2f} ms"
     columns = st.columns([2, 2, 2, 1, 1, 1, 1, 1])
     columns[0].metric("Best AP within the limit", ap, help=best.title if best else None)
-    columns[1].metric("Its latency", latency)
+    estimated = figure is not None and figure.estimated
+    columns[1].metric("Its latency (estimated)" if estimated else "Its latency", latency)
     columns[2].metric("Latency limit", "none" if limit is None else f"{limit:g} ms")
     for column, state in zip(columns[3:], STATES, strict=True):
         column.metric(str(state).capitalize(), snapshot.count(state))

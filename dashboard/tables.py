@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from charts.info import describe, precision_label
-from storage.records import LATENCY_MS, EstimateRecord, EvaluationRecord, EventRecord, TrialRecord
+from storage.records import EvaluationRecord, EventRecord, TrialRecord
 from storage.states import Origin, TrialKind
 
 if TYPE_CHECKING:
@@ -73,14 +73,10 @@ def _latency(trial: TrialRecord) -> tuple[float | None, str, str]:
     measured = trial.latency
     if measured is not None:
         return measured.median_ms, f"{measured.low_ms:.2f} – {measured.high_ms:.2f}", str(measured.rung)
-    estimate = _latency_estimate(trial)
+    estimate = trial.latency_estimate
     if estimate is not None:
         return estimate.value, f"{estimate.low:.2f} – {estimate.high:.2f}", "estimated"
     return None, "", ""
-
-
-def _latency_estimate(trial: TrialRecord) -> EstimateRecord | None:
-    return next((one for one in reversed(trial.estimates) if one.quantity == LATENCY_MS), None)
 
 
 def evidence_table(trial: TrialRecord) -> pd.DataFrame:

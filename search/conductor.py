@@ -23,7 +23,7 @@ from search.stages import WEIGHTS_FILE, TrainJob
 from search.study import Known, propose
 from storage.errors import LeaseLostError
 from storage.front import pareto_front
-from storage.records import LATENCY_MS, NewEstimate, StudyRecord, TrialRecord
+from storage.records import LATENCY_MS, NewEstimate, NewMeasurement, StudyRecord, TrialRecord
 from storage.repository import Repository
 from storage.states import Origin, Rung, TrialKind, TrialState
 from yolov6space.candidate import Candidate
@@ -68,6 +68,7 @@ class Policy:
         trials: stop exploring after this many trained candidates in the study, None for no limit.
         fixed: named candidates that are tried first.
         only_fixed: propose nothing else, and train nothing longer.
+        estimated: the device is not here: estimates decide, and nothing is measured.
     """
 
     target_ms: float
@@ -80,6 +81,7 @@ class Policy:
     trials: int | None = None
     fixed: tuple[tuple[str, Candidate], ...] = ()
     only_fixed: bool = False
+    estimated: bool = False
 
 
 @dataclass
@@ -191,12 +193,14 @@ class Conductor:
         candidate = Candidate.from_dict(trial.spec)
         if not self.repository.claim(trial.id):
             return None
-        bound = self._estimate(candidate)
-        if bound is not None and bound.low > self.policy.target_ms:
-            self.repository.infeasible(trial.id, bound, over_limit(bound, self.policy.target_ms))
+        estimate = self._estimate(candidate)
+        if estimate is not None and self._too_slow(estimate):
+            self.repository.infeasible(trial.id, estimate, over_limit(estimate, self.policy.target_ms))
             return None
-        latency = trial.untrained_latency
-        if latency is None:
+        if self.policy.estimated:
+            if estimate is not None and trial.latency_estimate is None:
+                self.repository.record(trial.id, estimates=[estimate])
+        elif trial.untrained_latency is None:
             try:
                 measured = measurement_from(self.judge(dict(trial.spec)), Rung.UNTRAINED)
             except JudgementError as error:
@@ -290,14 +294,14 @@ class Conductor:
             gflops, result["images_seen"], result["training_seconds"], result["deployed"]["seconds"]
         )
         evidence = deployed_evidence(result)
-        ap = evidence.deployed.ap
-        words = f"AP {'undefined' if ap is None else f'{ap:.3f}'}, {evidence.measurement.median_ms:.2f} ms"
+        ap, measured = evidence.deployed.ap, evidence.measurement
+        words = f"AP {'undefined' if ap is None else f'{ap:.3f}'}, {_latency_words(measured, trial)}"
         if trial.state is TrialState.RUNNING:
             self.repository.finish(trial.id, **evidence.to_store())
             self.view.event(f"trial {trial.number} {trial.title}: {words} after {job.epochs} epochs")
             return
         before = trial.deployed.ap if trial.deployed else None
-        over = over_target(evidence.measurement, self.policy.target_ms)
+        over = None if measured is None else over_target(measured, self.policy.target_ms)
         if over is None and ap is not None and (before is None or ap > before):
             self.repository.add_evidence(trial.id, **evidence.to_store())
             outcome = f"{words} after {job.epochs_before + job.epochs} epochs"
@@ -362,10 +366,14 @@ class Conductor:
     def _known(self, trial: TrialRecord) -> Known:
         latency = trial.latency.median_ms if trial.latency else None
         if latency is None:
-            estimate = next((one for one in trial.estimates if one.quantity == LATENCY_MS), None)
-            latency = estimate.value if estimate else None
+            latency = trial.latency_estimate.value if trial.latency_estimate else None
         evaluation = trial.evaluations.get(Origin.DEPLOYED)
         return Known(Candidate.from_dict(trial.spec), latency, evaluation.ap if evaluation else None)
+
+    def _too_slow(self, estimate: NewEstimate) -> bool:
+        """The best guess decides where nothing better will come, else only what is beyond doubt."""
+        least = estimate.value if self.policy.estimated else estimate.low
+        return least > self.policy.target_ms
 
     def _estimate(self, candidate: Candidate) -> NewEstimate | None:
         """By the model of this device where it was calibrated, else from FLOPs by what was measured here."""
@@ -402,3 +410,10 @@ class Conductor:
         for trial_id in self._running:
             if self.repository.trial(trial_id).state is TrialState.RUNNING:
                 self.repository.renew(trial_id)
+
+
+def _latency_words(measured: NewMeasurement | None, trial: TrialRecord) -> str:
+    if measured is not None:
+        return f"{measured.median_ms:.2f} ms"
+    estimate = trial.latency_estimate
+    return "latency unknown" if estimate is None else f"{estimate.value:.2f} ms estimated"

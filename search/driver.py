@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from evaluators.hardware import ESTIMATE, supported_precisions
 from foundation.cli import progress
 from foundation.errors import UserError, WorkFailedError
 from search.abilities import require_able
@@ -64,13 +65,17 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
     for warning in data.warnings:
         progress(f"data: {warning}")
     data.split("val")
-    space = Space.load(options.space or "default")
+    space = _space(options.space, hardware)
     require_able(space, hardware)
     image_size = options.image_size or hardware.default_image_size
     estimator = estimator_for(
         hardware, image_size=image_size, batch=options.batch, classes=len(data.class_names)
     )
-    if estimator is not None and not hardware.estimated:
+    if hardware.estimated:
+        progress(
+            "AP is judged through OpenVINO on this machine's CPU (fp16 networks in fp32); no latency is measured"
+        )
+    elif estimator is not None:
         progress("this device is calibrated: what is estimated far over the limit is not measured")
     name = options.study_name(data.name, hardware.name, image_size)
     folder = RUNS / name
@@ -146,6 +151,16 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
         )
 
 
+def _space(name: str | None, hardware: Hardware) -> Space:
+    """The space asked for, or the default one in the precisions of a device that is not here."""
+    space = Space.load(name or "default")
+    if name is not None or not hardware.estimated:
+        return space
+    described = space.to_dict()
+    precisions = list(supported_precisions(hardware))
+    return Space.from_dict({**described, "dimensions": {**described["dimensions"], "precision": precisions}})
+
+
 def _absolute(source: str) -> str:
     """Workers run in other folders."""
     return source if source == "bundled" else str(Path(source).expanduser().resolve())
@@ -218,6 +233,8 @@ def _epochs(options: SearchOptions, data: DetectionData, image_size: int, traini
 
 
 def _policy(options: SearchOptions, data: DetectionData, image_size: int, study: StudyRecord) -> Policy:
+    estimated = study.settings["backend"] == ESTIMATE
+    float_kind = "fp16" if estimated else "fp32"
     return Policy(
         target_ms=options.target_ms,
         image_size=image_size,
@@ -228,13 +245,14 @@ def _policy(options: SearchOptions, data: DetectionData, image_size: int, study:
         seed=options.seed,
         trials=options.trials,
         only_fixed=options.only_fixed,
-        fixed=tuple(fixed_trials()) if options.fixed_trials == "official" else (),
+        fixed=tuple(fixed_trials(float_kind)) if options.fixed_trials == "official" else (),
+        estimated=estimated,
     )
 
 
-def fixed_trials() -> Iterator[tuple[str, Candidate]]:
-    """The official variants in the precisions a CPU runs; M and L without their self-distillation."""
-    for precision in (Precision(kind="int8", scheme="ptq", float_layers=0), Precision(kind="fp32")):
+def fixed_trials(float_kind: str = "fp32") -> Iterator[tuple[str, Candidate]]:
+    """The official variants in int8 and in the device's float format; M and L without self-distillation."""
+    for precision in (Precision(kind="int8", scheme="ptq", float_layers=0), Precision(kind=float_kind)):
         for name, candidate in official().items():
             recipe = replace(candidate.recipe, distillation="none")
             yield f"{name} {precision.kind}", replace(candidate, recipe=recipe, precision=precision)

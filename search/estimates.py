@@ -1,11 +1,13 @@
 """Latencies that a search need not measure: of a device that is not here, or far from the limit on one that is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
-from evaluators.hardware import Hardware
+from evaluators.hardware import Hardware, resolve_hardware
+from foundation.errors import WorkFailedError
 from storage.records import LATENCY_MS, NewEstimate
-from yolov6space.candidate import Candidate
+from yolov6space.candidate import Candidate, Precision
 
 Estimator = Callable[[Candidate], NewEstimate]
 
@@ -49,9 +51,39 @@ def estimator_for(hardware: Hardware, *, image_size: int, batch: int, classes: i
     return estimated
 
 
+def estimated_again(settings: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, float]:
+    """The estimate of a stored candidate for the device of a study, named as a measurement's figures are.
+
+    Raises:
+        WorkFailedError: the device cannot be estimated any more.
+    """
+    estimator = estimator_for(
+        resolve_hardware(str(settings["hardware"])),
+        image_size=settings["image_size"],
+        batch=settings["batch"],
+        classes=len(settings["classes"]),
+    )
+    if estimator is None:
+        raise WorkFailedError(f"latencies on {settings['device']} cannot be estimated here any more")
+    found = estimator(Candidate.from_dict(spec))
+    return {"median_ms": found.value, "low_ms": found.low, "high_ms": found.high}
+
+
 def over_limit(estimate: NewEstimate, target_ms: float) -> str:
     """Why an estimate is over the limit, in words."""
     return (
         f"{estimate.value:.2f} ms ({estimate.low:.2f} to {estimate.high:.2f}), {estimate.source}; "
         f"limit {target_ms:g} ms"
     )
+
+
+def judging_hardware(hardware: Hardware) -> Hardware:
+    """Where AP is found out: on the device itself, or on this CPU where the device is not here."""
+    return resolve_hardware("cpu") if hardware.estimated else hardware
+
+
+def deployable(candidate: Candidate, hardware: Hardware) -> Candidate:
+    """The candidate as it can be built here: fp16 for a device that is not here becomes fp32."""
+    if not hardware.estimated or candidate.precision.kind != "fp16":
+        return candidate
+    return replace(candidate, precision=Precision(kind="fp32"))

@@ -10,18 +10,18 @@ from storage.states import Origin, Rung
 
 @dataclass(frozen=True, slots=True)
 class DeployedEvidence:
-    """Everything one training and deployment has shown."""
+    """Everything one training and deployment has shown; no measurement where the device is not here."""
 
     trained: NewEvaluation
     deployed: NewEvaluation
-    measurement: NewMeasurement
+    measurement: NewMeasurement | None
     artefact: NewArtefact
 
     def to_store(self) -> dict[str, Any]:
         """Arguments of `Repository.finish` and `Repository.add_evidence`."""
         return {
             "evaluations": [self.trained, self.deployed],
-            "measurements": [self.measurement],
+            "measurements": [] if self.measurement is None else [self.measurement],
             "artefacts": [self.artefact],
         }
 
@@ -32,7 +32,9 @@ def deployed_evidence(result: Mapping[str, Any]) -> DeployedEvidence:
     return DeployedEvidence(
         trained=_evaluation(Origin.TRAINED, result["trained"]),
         deployed=_evaluation(Origin.DEPLOYED, result["deployed"], artefact.hash),
-        measurement=measurement_from(result["measurement"], Rung.DEPLOYED, artefact.hash),
+        measurement=None
+        if result["measurement"] is None
+        else measurement_from(result["measurement"], Rung.DEPLOYED, artefact.hash),
         artefact=artefact,
     )
 

@@ -41,6 +41,7 @@ class Verification:
     Attributes:
         ap_stored, median_ms_stored: what the database says.
         within_target: whether the stated interval of the new median reaches down to the limit.
+        latency_estimated: nobody measured: the device is not here, and the latencies are estimates.
     """
 
     ap_stored: float | None
@@ -51,6 +52,7 @@ class Verification:
     high_ms: float
     target_ms: float | None
     within_target: bool
+    latency_estimated: bool = False
 
     @property
     def same_ap(self) -> bool:
@@ -155,15 +157,15 @@ def choose(
 
 
 def best_under(trials: list[TrialRecord], study: str, limit_ms: float) -> TrialRecord:
-    """The highest deployed AP whose median latency is within `limit_ms`. Raises UserError if there is none."""
+    """The highest deployed AP whose latency is within `limit_ms`. Raises UserError if there is none."""
     from storage.front import pareto_front
 
     front = pareto_front(trials, feasible_only=False)  # by rising latency, so by rising AP too
-    within = [one for one in front if one.deployed_latency and one.deployed_latency.median_ms <= limit_ms]
+    within = [one for one in front if one.final_latency and one.final_latency.ms <= limit_ms]
     if within:
         return within[-1]
-    fastest = front[0].deployed_latency if front else None
-    hint = "nothing is trained yet" if fastest is None else f"the fastest takes {fastest.median_ms:.2f} ms"
+    fastest = front[0].final_latency if front else None
+    hint = "nothing is trained yet" if fastest is None else f"the fastest takes {fastest.ms:.2f} ms"
     raise UserError(f"study {study} has no trained network within {limit_ms:g} ms: {hint}")
 
 
@@ -185,7 +187,7 @@ def _named(trials: list[TrialRecord], name: str) -> TrialRecord:
 
 
 def _require_deployed(trial: TrialRecord) -> TrialRecord:
-    if trial.deployed is None or trial.deployed_latency is None:
+    if trial.deployed is None or trial.final_latency is None:
         raise UserError(
             f"trial {trial.number} ({trial.title}) has no trained network: {trial.reason or trial.state}"
         )
@@ -207,7 +209,7 @@ def _export(
 
     data = data or str(study.settings["data"]["source"])
 
-    assert trial.deployed is not None and trial.deployed_latency is not None
+    assert trial.deployed is not None
     paths = {one.hash: Path(one.path) for one in repository.artefacts(trial.id)}
     source = paths[str(trial.deployed.artefact_hash)]
     if not source.is_dir():
@@ -220,10 +222,12 @@ def _export(
         )
     copy_whole(source, out)
     latency = trial.deployed_latency
-    evidence = Evidence(
-        environment=repository.environment(latency.environment_id),
-        samples=len(repository.samples_ms(latency.id)),
-    )
+    evidence = None
+    if latency is not None:
+        evidence = Evidence(
+            environment=repository.environment(latency.environment_id),
+            samples=len(repository.samples_ms(latency.id)),
+        )
     card = partial(model_card, study, trial, evidence, folder=str(out), data=data)
     (out / "README.md").write_text(card(verification=None))
     cli.progress(f"wrote trial {trial.number} ({trial.title}) to {out}")
@@ -270,19 +274,26 @@ def verify_export(
     out: Path, study: StudyRecord, trial: TrialRecord, data: str, limit_ms: float | None
 ) -> Verification:
     """Load the exported files in new processes and measure AP and latency again, against `limit_ms`."""
-    assert trial.deployed is not None and trial.deployed_latency is not None
-    artefact = ["--artefact", str(out), "--hardware", str(study.settings["hardware"]), "--json"]
-    latency = _run_json("latency", *artefact)
+    from search.estimates import estimated_again
+
+    stored = trial.final_latency
+    assert trial.deployed is not None and stored is not None
+    hardware = "cpu" if stored.estimated else str(study.settings["hardware"])
+    artefact = ["--artefact", str(out), "--hardware", hardware, "--json"]
+    latency = (
+        estimated_again(study.settings, trial.spec) if stored.estimated else _run_json("latency", *artefact)
+    )
     accuracy = _run_json("accuracy", *artefact, "--data", data, "--split", "val")
     return Verification(
         ap_stored=trial.deployed.ap,
         ap=accuracy["figures"]["AP"],
-        median_ms_stored=trial.deployed_latency.median_ms,
+        median_ms_stored=stored.ms,
         median_ms=latency["median_ms"],
         low_ms=latency["low_ms"],
         high_ms=latency["high_ms"],
         target_ms=limit_ms,
         within_target=limit_ms is None or latency["low_ms"] <= limit_ms,
+        latency_estimated=stored.estimated,
     )
 
 
@@ -301,8 +312,9 @@ def describe(one: Verification) -> str:
     ap = "undefined" if one.ap is None else f"{one.ap:.4f}"
     stored = "undefined" if one.ap_stored is None else f"{one.ap_stored:.4f}"
     limit = "" if one.target_ms is None else f", limit {one.target_ms:g} ms"
+    how, percent = (" estimated, not measured", 90) if one.latency_estimated else ("", 95)
     return (
-        f"AP {ap} (stored {stored}), {one.median_ms:.2f} ms, 95 % interval {one.low_ms:.2f} to "
+        f"AP {ap} (stored {stored}), {one.median_ms:.2f} ms{how}, {percent} % interval {one.low_ms:.2f} to "
         f"{one.high_ms:.2f} (stored {one.median_ms_stored:.2f}{limit})"
     )
 

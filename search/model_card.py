@@ -33,7 +33,7 @@ python -m evaluators accuracy --artefact {folder} --data {data}
 |---|---|
 | `candidate.json` | the architecture, recipe and precision |
 | `weights.safetensors` | the training form of the weights, to train on |
-| `model.onnx` | the deployed network that was measured |
+| `model.onnx` | the deployed network that was judged |
 | `artefact.json` | classes, shapes, content hash |
 """
 _POSTPROCESSING = ("conf_threshold", "nms_iou", "max_detections", "max_candidates", "multi_label")
@@ -55,13 +55,16 @@ class Evidence:
 def model_card(
     study: StudyRecord,
     trial: TrialRecord,
-    evidence: Evidence,
+    evidence: Evidence | None,
     verification: Verification | None,
     *,
     folder: str,
     data: str,
 ) -> str:
-    """Markdown; every number with its origin and protocol. `folder` is where the card will lie."""
+    """Markdown; every number with its origin and protocol. `folder` is where the card will lie.
+
+    `evidence` is None where nobody measured the latency.
+    """
     settings = study.settings
     candidate = Candidate.from_dict(trial.spec)
     deployed = trial.deployed
@@ -112,15 +115,15 @@ def _architecture(candidate: Candidate) -> str:
 
 
 def _results(
-    study: StudyRecord, trial: TrialRecord, evidence: Evidence, verification: Verification | None
+    study: StudyRecord, trial: TrialRecord, evidence: Evidence | None, verification: Verification | None
 ) -> str:
-    deployed, latency = trial.deployed, trial.deployed_latency
+    settings, deployed, latency = study.settings, trial.deployed, trial.final_latency
     assert deployed is not None and latency is not None
-    rows = [("deployed", _ap(deployed.ap, deployed.ap50), f"{latency.median_ms:.2f} ms", "when it was found")]
+    how = " (estimated)" if latency.estimated else ""
+    rows = [("deployed", _ap(deployed.ap, deployed.ap50), f"{latency.ms:.2f} ms{how}", "when it was found")]
     if verification is not None:
-        rows.append(
-            ("verified", _ap(verification.ap, None), f"{verification.median_ms:.2f} ms", "in new processes")
-        )
+        again = f"{verification.median_ms:.2f} ms{how}"
+        rows.append(("verified", _ap(verification.ap, None), again, "in new processes"))
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     unverified = "" if verification else "\n\nNot verified: the files were not loaded and measured again."
     limit = "none" if study.target_latency_ms is None else f"{study.target_latency_ms:g} ms"
@@ -131,9 +134,25 @@ def _results(
 AP: COCO AP (IoU .50:.95) on the val split through the deployed engine: {_words(deployed.protocol)}.
 The val split chose this network among others, so expect a little less on new images.
 
-Latency: median of {evidence.samples} passes, 95 % interval {latency.low_ms:.2f} to {latency.high_ms:.2f} ms, p99
-{latency.p99_ms:.2f} ms; limit {limit}; decoding included, NMS not included; {_words(latency.workload)}. Measured
-{latency.created_at:%Y-%m-%d} on {_machine(evidence.environment)}. It holds for that machine only."""
+{_latency(trial, evidence, str(settings["device"]))} The limit: {limit}."""
+
+
+def _latency(trial: TrialRecord, evidence: Evidence | None, device: str) -> str:
+    """What the latency is, of what and where."""
+    latency, measured = trial.final_latency, trial.deployed_latency
+    assert latency is not None
+    between = f"{latency.low_ms:.2f} to {latency.high_ms:.2f} ms"
+    if measured is None or evidence is None:
+        return (
+            f"Latency: **estimated for {device}, nobody measured it**, 90 % interval {between} "
+            f"({latency.about['source']}). The AP is of the files here on a CPU; `model.onnx` of an fp16 network is "
+            "fp32, to be built in fp16 on the device."
+        )
+    return (
+        f"Latency: median of {evidence.samples} passes, 95 % interval {between}, p99 {measured.p99_ms:.2f} ms;\n"
+        f"decoding included, NMS not included; {_words(measured.workload)}.\n"
+        f"Measured {measured.created_at:%Y-%m-%d} on {_machine(evidence.environment)}. It holds for that machine only."
+    )
 
 
 def _machine(environment: Mapping[str, Any]) -> str:

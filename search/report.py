@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from charts.published import published_points
+from evaluators.hardware import ESTIMATE
 from storage.front import pareto_front
-from storage.records import LATENCY_MS
 from storage.states import TrialState
 from storage.urls import mask
 from yolov6space.candidate import Candidate
@@ -27,8 +27,7 @@ PLAIN_WIDTH = 150  # of tables that do not go to a terminal
 
 def trial_json(trial: TrialRecord, *, on_front: bool) -> dict[str, Any]:
     """One trial as JSON values; every number with its origin and protocol."""
-    latency = trial.latency
-    estimate = next(iter(trial.estimates), None)
+    latency, estimate = trial.latency, trial.latency_estimate
     return {
         "trial": trial.number,
         "candidate": trial.candidate_key,
@@ -63,6 +62,7 @@ def trial_json(trial: TrialRecord, *, on_front: bool) -> dict[str, Any]:
         "latency_estimate": None
         if estimate is None
         else {
+            "origin": "estimated",
             "value_ms": estimate.value,
             "low_ms": estimate.low,
             "high_ms": estimate.high,
@@ -105,9 +105,7 @@ def print_report(result: SearchResult, plots: Mapping[str, Path]) -> None:
         console.print(_front_table(front, f"Pareto front within {target:g} ms", settings))
     else:
         console.print(f"No network within {target:g} ms was trained yet.")
-    rest = [
-        trial for trial in result.trials if trial.deployed_latency and trial.id not in {t.id for t in front}
-    ]
+    rest = [trial for trial in result.trials if trial.final_latency and trial.id not in {t.id for t in front}]
     if rest:
         console.print(_front_table(rest, "Also trained, not on the front", settings))
     official = [trial for trial in result.trials if trial.kind == "fixed"]
@@ -155,32 +153,43 @@ def write_plots(result: SearchResult) -> dict[str, Path]:
 def _front_table(trials: Iterable[TrialRecord], title: str, settings: Mapping[str, Any]) -> Table:
     from rich.table import Table
 
+    estimated = settings["backend"] == ESTIMATE
+    where = (
+        f"OpenVINO on this CPU; latency estimated for {settings['device']}, not measured"
+        if estimated
+        else f"the {settings['backend']} engine on {settings['device']}"
+    )
     table = Table(
-        title=f"{title}: AP on {settings['data']['name']} val at {settings['image_size']} px through the "
-        f"{settings['backend']} engine on {settings['device']}",
+        title=f"{title}: AP on {settings['data']['name']} val at {settings['image_size']} px through {where}",
         title_justify="left",
     )
     table.add_column("trial", justify="right")
     table.add_column("candidate", overflow="fold")
-    for name in ("AP", "AP50", "latency ms (95 %)", "params M", "GFLOPs"):
+    for name in (
+        "AP",
+        "AP50",
+        "estimated ms (90 %)" if estimated else "latency ms (95 %)",
+        "params M",
+        "GFLOPs",
+    ):
         table.add_column(name, justify="right")
     table.add_column("precision")
     table.add_column("epochs", justify="right")
     table.add_column("within limit")
     for trial in trials:
-        latency, deployed = trial.deployed_latency, trial.deployed
+        latency, deployed = trial.final_latency, trial.deployed
         assert latency is not None and deployed is not None
         table.add_row(
             str(trial.number),
             trial.title,
             _number(deployed.ap),
             _number(deployed.ap50),
-            f"{latency.median_ms:.2f} ({latency.low_ms:.2f}–{latency.high_ms:.2f})",
+            f"{latency.ms:.2f} ({latency.low_ms:.2f}–{latency.high_ms:.2f})",
             _number((trial.params or 0) / 1e6, 2),
             _number((trial.flops or 0) / 1e9, 2),
             Candidate.from_dict(trial.spec).precision.label,
             f"{deployed.epochs:.0f}",
-            "yes" if trial.feasible else "no",
+            _within(trial),
         )
     return table
 
@@ -206,11 +215,19 @@ def _official_table(trials: Iterable[TrialRecord]) -> Table:
     return table
 
 
+def _within(trial: TrialRecord) -> str:
+    """Whether it is within the limit; an estimate whose interval crosses the limit is no plain yes."""
+    latency, limit = trial.final_latency, trial.target_latency_ms
+    if trial.feasible and latency and latency.estimated and limit is not None and latency.high_ms > limit:
+        return "probably"
+    return "yes" if trial.feasible else "no"
+
+
 def _latency_text(trial: TrialRecord) -> str:
     if trial.latency is not None:
         return f"{trial.latency.median_ms:.2f}"
-    bound = next((one for one in trial.estimates if one.quantity == LATENCY_MS), None)
-    return "–" if bound is None else f"over {bound.low:.0f} (estimated)"
+    estimate = trial.latency_estimate
+    return "–" if estimate is None else f"{estimate.value:.2f} (estimated)"
 
 
 def _number(value: float | None, digits: int = 3) -> str:

@@ -23,7 +23,12 @@ Examples:
 
 @click.command(epilog=EXAMPLES)
 @click.option("--target-latency", "target_ms", type=LATENCY_MS, required=True, help="Limit, such as 8.8ms.")
-@click.option("--hardware", default="auto", show_default=True, help="auto, cpu, t4 or tensorrt.")
+@click.option(
+    "--hardware",
+    default="auto",
+    show_default=True,
+    help="auto, cpu, t4 (estimated where there is none) or tensorrt.",
+)
 @click.option(
     "--data",
     default="bundled",
@@ -32,7 +37,9 @@ Examples:
     help="COCO layout (images/SPLIT, annotations/instances_SPLIT.json) or a YAML that names the parts.",
 )
 @click.option(
-    "--image-size", type=click.IntRange(32, 2048), help="Pixels, a multiple of 32. [default: 320 on a CPU]"
+    "--image-size",
+    type=click.IntRange(32, 2048),
+    help="Pixels, a multiple of 32. [default: 320 on a CPU, 640 for a T4]",
 )
 @click.option(
     "--batch",

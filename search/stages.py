@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.budget import TrainingCost
+from search.estimates import deployable, judging_hardware
 from yolov6space.candidate import Candidate, digest
 
 if TYPE_CHECKING:
@@ -166,7 +167,8 @@ def train_and_deploy(
     """Train, build the artefact, judge that very artefact: latency on the device, AP through its engine.
 
     Returns:
-        `trained` and `deployed` evaluations, the deployed `measurement` and the `artefact`, as JSON values.
+        `trained` and `deployed` evaluations, the deployed `measurement` (None where the device is not here) and
+        the `artefact`, as JSON values.
 
     Raises:
         OutOfTime: the job would not end before its deadline.
@@ -179,7 +181,9 @@ def train_and_deploy(
 
     candidate = Candidate.from_dict(job.candidate)
     data = _data(bench.data)
-    hardware = resolve_hardware(bench.hardware)
+    wanted = resolve_hardware(bench.hardware)
+    hardware = judging_hardware(wanted)
+    deployed = deployable(candidate, wanted)
     size = bench.size_of(candidate)
     trained = _train(job, candidate, bench, data, on_progress)
     detector = load_detector(candidate.model, len(data.class_names), trained.weights)
@@ -198,17 +202,17 @@ def train_and_deploy(
     val = data.split("val")
     trained_accuracy = judge(TorchEngine(detector, bench.batch), val, image_size=size)
     artefact = build_artefact(
-        candidate,
+        deployed,
         detector,
         class_names=data.class_names,
         image_size=size,
         batch=bench.batch,
-        folder=Path(bench.folder) / "artefacts" / f"{candidate.key}-{_training_digest(job, bench, data)}",
+        folder=Path(bench.folder) / "artefacts" / f"{deployed.key}-{_training_digest(job, bench, data)}",
         calibration=calibration_images(data, size, bench.batch)
         if candidate.precision.kind == "int8"
         else None,
     )
-    measurement = measure_near(artefact, hardware, bench.target_ms)
+    measurement = None if wanted.estimated else measure_near(artefact, hardware, bench.target_ms).to_dict()
     with open_engine(artefact, hardware) as engine:
         deployed_accuracy = judge(engine, val, image_size=size)
     return {
@@ -222,14 +226,14 @@ def train_and_deploy(
             "figures": deployed_accuracy.figures.to_dict(),
             "protocol": {
                 **protocol,
-                "precision": candidate.precision.label,
+                "precision": deployed.precision.label,
                 "device": hardware.device,
                 "backend": hardware.backend,
             },
             "seconds": time.perf_counter() - started,
             "epochs": epochs,
         },
-        "measurement": measurement.to_dict(),
+        "measurement": measurement,
         "artefact": describe_artefact(artefact),
         "weights": str(trained.weights),
         "training_seconds": trained.seconds,
@@ -288,7 +292,7 @@ def _not_while_measuring(bench: Bench) -> AbstractContextManager[None]:
     from evaluators.device_lock import working
     from evaluators.latency import resolve_hardware
 
-    return working(resolve_hardware(bench.hardware).device)
+    return working(judging_hardware(resolve_hardware(bench.hardware)).device)
 
 
 def calibration_images(data: DetectionData, image_size: int, batch: int) -> list[np.ndarray]:

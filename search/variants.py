@@ -26,9 +26,14 @@ Examples:
     required=True,
     help="Variants over it are measured, not trained.",
 )
-@click.option("--hardware", default="auto", show_default=True, help="auto, cpu, t4 or tensorrt.")
+@click.option(
+    "--hardware",
+    default="auto",
+    show_default=True,
+    help="auto, cpu, t4 (estimated where there is none) or tensorrt.",
+)
 @click.option("--data", default="bundled", show_default=True, metavar="bundled|DIR|FILE.yaml")
-@click.option("--image-size", type=click.IntRange(32, 2048), help="[default: 320 on a CPU]")
+@click.option("--image-size", type=click.IntRange(32, 2048), help="[default: 320 on a CPU, 640 for a T4]")
 @click.option("--batch", type=click.IntRange(1, 256), default=1, show_default=True)
 @click.option("--epochs", type=click.IntRange(1, 1000), help="[default: by the time budget]")
 @click.option("--time-budget", "time_budget_s", type=DURATION_S, help="[default: none]")

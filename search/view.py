@@ -116,9 +116,11 @@ class SearchView:
 
 
 def _best_text(trial: TrialRecord) -> str:
-    assert trial.deployed is not None and trial.deployed_latency is not None
+    latency = trial.final_latency
+    assert trial.deployed is not None and latency is not None
     ap = trial.deployed.ap
+    how = " estimated" if latency.estimated else ""
     return (
-        f"AP {'undefined' if ap is None else f'{ap:.3f}'}, {trial.deployed_latency.median_ms:.2f} ms "
+        f"AP {'undefined' if ap is None else f'{ap:.3f}'}, {latency.ms:.2f} ms{how} "
         f"(trial {trial.number}, {trial.title})"
     )

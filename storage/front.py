@@ -1,4 +1,7 @@
-"""The Pareto front: AP is maximised, latency is minimised, both of the deployed artefact."""
+"""The Pareto front: AP is maximised, latency is minimised, both of the deployed network.
+
+The latency is measured on the deployed artefact, or estimated where the device is not here.
+"""
 
 from collections.abc import Iterable, Sequence
 
@@ -21,7 +24,7 @@ def non_dominated(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def pareto_front(trials: Iterable[TrialRecord], *, feasible_only: bool = True) -> list[TrialRecord]:
-    """The trials on the front, by rising latency; only those with a deployed AP and latency can be on it.
+    """The trials on the front, by rising latency; only those with a deployed AP and a latency can be on it.
 
     Args:
         feasible_only: leave out those over the study's limit; a study without one has no such.
@@ -29,12 +32,12 @@ def pareto_front(trials: Iterable[TrialRecord], *, feasible_only: bool = True) -
     deployed = []
     points = []
     for trial in trials:
-        if trial.deployed is None or trial.deployed.ap is None or trial.deployed_latency is None:
+        if trial.deployed is None or trial.deployed.ap is None or trial.final_latency is None:
             continue
         if feasible_only and trial.feasible is False:
             continue
         deployed.append(trial)
-        points.append((trial.deployed.ap, trial.deployed_latency.median_ms))
+        points.append((trial.deployed.ap, trial.final_latency.ms))
     return [deployed[index] for index in non_dominated(points)]
 
 
@@ -52,5 +55,5 @@ def _ap(trial: TrialRecord) -> float:
 
 
 def _latency_ms(trial: TrialRecord) -> float:
-    assert trial.deployed_latency is not None
-    return trial.deployed_latency.median_ms
+    assert trial.final_latency is not None
+    return trial.final_latency.ms

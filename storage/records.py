@@ -155,6 +155,29 @@ class EstimateRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyFigure:
+    """How fast a deployed network is, and how that is known.
+
+    Attributes:
+        ms: median of what was measured, or the best guess of an estimate.
+        low_ms, high_ms: 95 % confidence interval of a median, 90 % interval of an estimate.
+        estimated: whether nobody measured it, because the device is not here.
+        about: the workload that was measured, or the source of an estimate.
+    """
+
+    ms: float
+    low_ms: float
+    high_ms: float
+    estimated: bool
+    about: Mapping[str, Any]
+
+    @property
+    def origin(self) -> str:
+        """`measured` or `estimated`."""
+        return "estimated" if self.estimated else "measured"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ArtefactRecord:
     """Files kept for a trial."""
 
@@ -228,10 +251,40 @@ class TrialRecord:
         return self.deployed_latency or self.untrained_latency
 
     @property
+    def latency_estimate(self) -> EstimateRecord | None:
+        """The newest estimate of its latency."""
+        return next((one for one in reversed(self.estimates) if one.quantity == LATENCY_MS), None)
+
+    @property
+    def final_latency(self) -> LatencyFigure | None:
+        """Latency of the deployed network: measured, or estimated where its device is not here."""
+        measured, estimate = self.deployed_latency, self.latency_estimate
+        if measured is not None:
+            return LatencyFigure(
+                ms=measured.median_ms,
+                low_ms=measured.low_ms,
+                high_ms=measured.high_ms,
+                estimated=False,
+                about=measured.workload,
+            )
+        if self.deployed is None or estimate is None:
+            return None
+        return LatencyFigure(
+            ms=estimate.value,
+            low_ms=estimate.low,
+            high_ms=estimate.high,
+            estimated=True,
+            about={"source": estimate.source},
+        )
+
+    @property
     def feasible(self) -> bool | None:
-        """Whether the deployed median is within the limit; False if infeasible, None while unknown."""
+        """Whether the deployed network is within the limit; False if infeasible, None while unknown.
+
+        The median decides, or the best guess of an estimate.
+        """
         if self.state is TrialState.INFEASIBLE:
             return False
-        if self.deployed_latency is None or self.target_latency_ms is None:
+        if self.final_latency is None or self.target_latency_ms is None:
             return None
-        return self.deployed_latency.median_ms <= self.target_latency_ms
+        return self.final_latency.ms <= self.target_latency_ms

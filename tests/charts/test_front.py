@@ -57,11 +57,13 @@ def test_a_point_carries_what_was_stored(trials, info):
         latency_ms=8.1,
         low_ms=trial.deployed_latency.low_ms,
         high_ms=trial.deployed_latency.high_ms,
+        estimated=False,
         details=point.details,
     )
     details = dict(point.details)
     assert details["precision"] == "fp32"
     assert details["protocol"] == "data made-up, split val, image size 320, conf threshold 0.03"
+    assert details["latency"] == "measured"
     assert details["FLOPs"] == f"{trial.flops / 1e9:.2f} G"
 
 
