@@ -8,6 +8,7 @@ measured, so that an interrupted run continues; a disturbed one is measured agai
 """
 
 import json
+import math
 import tempfile
 import time
 from pathlib import Path
@@ -96,7 +97,12 @@ def device_estimate(
 
     def observations(candidates: list[Candidate]) -> list[Observation]:
         return [
-            Observation(case=case_of(one, image_size), ms=known[one.key]["median_ms"], name=one.label)
+            Observation(
+                case=case_of(one, image_size),
+                ms=known[one.key]["median_ms"],
+                error=math.log(known[one.key]["high_ms"] / known[one.key]["low_ms"]) / (2 * 1.96),
+                name=one.label,
+            )
             for one in candidates
             if one.key in known
         ]
@@ -119,7 +125,7 @@ def judge(seen: list[Observation], unseen: list[Observation]) -> dict[str, Any]:
     """Fit to the seen, estimate the unseen."""
     from scipy.stats import spearmanr
 
-    calibration = fit(CpuTime(), seen)
+    calibration = fit(CpuTime(), seen, robust=True)
     found = [calibration.estimate(one.case, source="benchmark") for one in unseen]
     errors = [abs(one.value_ms / row.ms - 1) for one, row in zip(found, unseen, strict=True)]
     held = [one.low_ms <= row.ms <= one.high_ms for one, row in zip(found, unseen, strict=True)]

@@ -5,6 +5,7 @@ takes a fraction of a second, and a better model in a later release gains from o
 """
 
 import json
+import math
 import os
 import re
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +20,7 @@ from foundation.errors import UserError
 from yolov6space.candidate import Candidate
 
 FORMAT = 1
+_INTERVAL_ERRORS = 2 * 1.96  # standard errors in a 95 % interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +47,8 @@ class Measured:
             image_size=self.image_size,
             num_classes=self.classes,
         )
-        return Observation(case=case, ms=self.median_ms, name=candidate.label)
+        error = math.log(self.high_ms / self.low_ms) / _INTERVAL_ERRORS
+        return Observation(case=case, ms=self.median_ms, error=error, name=candidate.label)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -104,7 +104,7 @@ def calibrate_command(
     disturbed = sum(one.disturbance is not None for one in known.measured)
     path = path_for(known.device)
     if as_json:
-        constants = fit(CpuTime(), known.observations).values
+        constants = fit(CpuTime(), known.observations, robust=True).values
         print_json(
             {
                 "device": known.device,

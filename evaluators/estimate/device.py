@@ -62,7 +62,7 @@ def device_estimator(hardware: Hardware, threads: int | None = None) -> DeviceEs
     if len(known.measured) < MIN_SAMPLES:
         return None
     return DeviceEstimator(
-        calibration=fit(CpuTime(), known.observations),
+        calibration=fit(CpuTime(), known.observations, robust=True),
         measured=tuple(sorted({(one.image_size, one.batch) for one in known.measured})),
         name=str(known.device["cpu"]),
     )
@@ -126,7 +126,7 @@ def cross_validate(observations: Sequence[Observation]) -> CrossValidation:
     """Leave every candidate out once."""
     from scipy.stats import spearmanr
 
-    found = leave_out(CpuTime(), observations, lambda row: row.case)
+    found = leave_out(CpuTime(), observations, lambda row: row.case, robust=True)
     told, values = np.array([row.ms for row in observations]), np.array([one.value_ms for one in found])
     errors = np.abs(values / told - 1)
     held = [one.low_ms <= row.ms <= one.high_ms for row, one in zip(observations, found, strict=True)]

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,10 +54,16 @@ class TimeModel(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """A known latency of a case, in milliseconds per pass; `name` is for people."""
+    """A known latency of a case, in milliseconds per pass.
+
+    Attributes:
+        error: relative standard error of `ms`, as far as it is known.
+        name: for people.
+    """
 
     case: Case
     ms: float
+    error: float = 0.0
     name: str = ""
 
 
@@ -135,12 +141,16 @@ def fit(
     observations: Sequence[Observation],
     *,
     expected_noise: float = 0.03,
+    robust: bool = False,
     start: Floats | None = None,
 ) -> Calibration:
     """Fit by regularised least squares over log latencies.
 
     Args:
-        expected_noise: relative deviation of an observation that is nothing to bend a prior for.
+        expected_noise: relative deviation from the model, besides the error of an observation itself, that is
+            nothing to bend a prior for.
+        robust: deviations beyond twice what is expected count by their size and not by its square, because
+            a measurement that was disturbed can be wrong by any factor.
         start: logarithms to start from, such as those of a fit to almost the same observations.
 
     Raises:
@@ -153,28 +163,38 @@ def fit(
     priors = np.log([parameter.prior for parameter in model.parameters])
     freedom = np.array([parameter.freedom for parameter in model.parameters])
     targets = np.log([one.ms for one in observations])
+    expected = np.sqrt(expected_noise**2 + np.array([one.error for one in observations]) ** 2)
 
     def residuals(logs: Floats) -> Floats:
         values = _values(model, logs[None])
         found = [model.milliseconds(values, one.case)[0] for one in observations]
-        return np.concatenate([(np.log(found) - targets) / expected_noise, (logs - priors) / freedom])
+        return np.concatenate([(np.log(found) - targets) / expected, (logs - priors) / freedom])
 
     def slopes(logs: Floats) -> Floats:
         values = _values(model, _moved(logs))
         times = np.array([model.milliseconds(values, one.case) for one in observations])
-        return np.vstack([np.log(times[:, 1:] / times[:, :1]) / STEP / expected_noise, np.diag(1 / freedom)])
+        gradients = np.log(times[:, 1:] / times[:, :1]) / STEP
+        return np.vstack([gradients / expected[:, None], np.diag(1 / freedom)])
 
     found = least_squares(
-        residuals, priors if start is None else start, jac=slopes, max_nfev=50, x_scale="jac"
+        residuals,
+        priors if start is None else start,
+        jac=slopes,
+        max_nfev=50,
+        x_scale="jac",
+        loss="soft_l1" if robust else "linear",
+        f_scale=2.0,
     )
-    misfit = residuals(found.x)[: len(observations)] * expected_noise
+    misfit = residuals(found.x)[: len(observations)]
+    if robust:
+        misfit = np.clip(misfit, -3.0, 3.0)
     weighted = slopes(found.x)
     covariance = np.linalg.inv(weighted.T @ weighted)
     of_observations = weighted[: len(observations)]
     used = float(np.einsum("op,pq,oq->", of_observations, covariance, of_observations))  # degrees of freedom
-    noise = float(np.sqrt((misfit @ misfit) / max(1.0, len(observations) - used)))
-    noise = max(noise, SMALLEST_NOISE)
-    scale = max(1.0, noise / expected_noise) ** 2
+    ratio = float(np.sqrt((misfit @ misfit) / max(1.0, len(observations) - used)))
+    noise = max(ratio * expected_noise, SMALLEST_NOISE)
+    scale = max(1.0, ratio) ** 2
     return Calibration(
         model=model,
         logs=found.x,
@@ -188,15 +208,18 @@ def leave_out(
     model: TimeModel,
     observations: Sequence[Observation],
     group: Callable[[Observation], object],
+    *,
     expected_noise: float = 0.03,
+    robust: bool = False,
 ) -> list[Estimate]:
     """An estimate of every observation by a model refitted without it and all others of its group."""
-    whole = fit(model, observations, expected_noise=expected_noise)
+    options: dict[str, Any] = {"expected_noise": expected_noise, "robust": robust}
+    whole = fit(model, observations, **options)
     groups = [group(one) for one in observations]
     found: dict[int, Estimate] = {}
     for left_out in dict.fromkeys(groups):
         rest = [one for one, key in zip(observations, groups, strict=True) if key != left_out]
-        calibration = fit(model, rest, start=whole.logs, expected_noise=expected_noise)
+        calibration = fit(model, rest, start=whole.logs, **options)
         for index, key in enumerate(groups):
             if key == left_out:
                 found[index] = calibration.estimate(observations[index].case, source="left out")

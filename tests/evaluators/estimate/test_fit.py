@@ -80,3 +80,21 @@ def test_an_interval_is_wider_with_doubt_and_nothing_is_not_fitted():
     assert found.milliseconds(case) == pytest.approx(sure.value_ms)
     with pytest.raises(ValueError, match="no latency"):
         fit(Toy(), [])
+
+
+def test_a_disturbed_latency_bends_a_robust_fit_little_and_one_with_a_known_error_less():
+    rows = truth(0.02)
+    spoilt = [
+        Observation(case=row.case, ms=row.ms * (3.0 if at % 9 == 0 else 1.0)) for at, row in enumerate(rows)
+    ]
+    doubted = [
+        Observation(case=row.case, ms=row.ms, error=0.5 if at % 9 == 0 else 0.0)
+        for at, row in enumerate(spoilt)
+    ]
+
+    def error(found):
+        return abs(found.values["tera_macs"] / 4.0 - 1)
+
+    plain, robust = fit(Toy(), spoilt), fit(Toy(), spoilt, robust=True)
+    assert error(robust) < error(plain) / 3
+    assert error(fit(Toy(), doubted)) < 0.05
