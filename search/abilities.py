@@ -6,9 +6,7 @@ from yolov6space.space import Space
 
 # Described by the space and not trained or chosen yet: dimension -> what can be done.
 _ABLE = {
-    "distillation": ("none",),
     "quantization": ("ptq",),
-    "conv": ("repvgg", "qarepvgg", "plain"),  # repopt needs its scale search and scale-aware SGD
     "sensitivity_metric": ("mse", "cosine", "snr"),
 }
 

@@ -3,6 +3,7 @@
 Folder layout:
     training.json      what was asked, and the result once there is one
     run/               checkpoint while it trains, averaged weights afterwards
+    teacher/           the same of the network's own teacher, with self-distillation
     network/           the artefact (`evaluators.artefact`)
 """
 
@@ -10,121 +11,26 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import time
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foundation.cli import progress
 from foundation.errors import UserError
-from search.options import DEFAULT_TRAIN_BATCH
-from search.stages import WEIGHTS_FILE, calibration_images, describe_artefact, write_text_atomically
-from yolov6space.candidate import Candidate, Precision
+from search.single_options import SingleTraining
+from search.stages import calibration_images, describe_artefact, write_text_atomically
 
 if TYPE_CHECKING:
     from evaluators.data import DetectionData
     from evaluators.latency import Hardware
-    from search.training import TrainedNetwork, TrainingOptions, TrainingProgress
+    from search.training import Teacher, TrainedNetwork, TrainingOptions, TrainingProgress
     from yolov6space.networks import Detector
 
 RECORD = "training.json"
-DEFAULT_MINUTES = 30.0
 BATCH_OF_ENGINE = 1
+TEACHERS = ("none", "self")
 SAY_EVERY_S = 10.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SingleTraining:
-    """What to train. Of `epochs` and `minutes` exactly one is given.
-
-    Attributes:
-        title: of the network, for people.
-        data: source that `load_data` understands.
-        out: folder of this training alone.
-        minutes: about how long; the number of epochs is worked out from a few timed steps.
-        image_size: pixels; None takes the candidate's own or the device's default.
-        init: weights to start from.
-    """
-
-    title: str
-    candidate: Candidate
-    data: str
-    out: Path
-    epochs: int | None = None
-    minutes: float | None = None
-    image_size: int | None = None
-    batch: int = DEFAULT_TRAIN_BATCH
-    init: Path | None = None
-    lr: float | None = None
-    seed: int = 0
-    threads: int | None = None
-
-    @classmethod
-    def of(
-        cls,
-        *,
-        name: str | None,
-        spec: Path | None,
-        precision: str | None,
-        epochs: int | None,
-        minutes: float | None,
-        init: Path | None,
-        **rest: Any,
-    ) -> SingleTraining:
-        """From the options of the command line. Raises UserError."""
-        if (name is None) == (spec is None):
-            raise UserError("give either the NAME of a network or --spec FILE.json")
-        if epochs is not None and minutes is not None:
-            raise UserError("give either --epochs or --minutes, not both")
-        if minutes is not None and not math.isfinite(minutes):
-            raise UserError("--minutes must be a finite number")
-        title, candidate = _candidate(name, spec, precision)
-        if init is not None and init.is_dir():
-            init = init / WEIGHTS_FILE
-        if init is not None and not init.is_file():
-            raise UserError(f"--init {init}: no such file; give weights in safetensors or an artefact folder")
-        return cls(
-            title=title,
-            candidate=candidate,
-            epochs=epochs,
-            minutes=DEFAULT_MINUTES if epochs is None and minutes is None else minutes,
-            init=init,
-            **rest,
-        )
-
-    def told(self, data: DetectionData, image_size: int) -> dict[str, Any]:
-        """What makes this training that training, as JSON values."""
-        return {
-            "network": f"{self.title} {self.candidate.key}",
-            "data": data.fingerprint,
-            "epochs": self.epochs,
-            "minutes": self.minutes,
-            "image_size": image_size,
-            "batch": self.batch,
-            "init": None if self.init is None else str(self.init),
-            "lr": self.lr,
-            "seed": self.seed,
-        }
-
-
-def _candidate(name: str | None, spec: Path | None, precision: str | None) -> tuple[str, Candidate]:
-    from yolov6space.describe import read_candidate
-    from yolov6space.variants import canonical_name, get
-
-    if spec is not None:
-        title, candidate = spec.stem, read_candidate(spec)
-    else:
-        assert name is not None
-        title, candidate = canonical_name(name), dataclasses.replace(get(name), precision=Precision())
-    if precision == "int8" and candidate.precision.kind != "int8":
-        candidate = dataclasses.replace(
-            candidate, precision=Precision(kind="int8", scheme="ptq", float_layers=0)
-        )
-    elif precision in ("fp32", "bf16"):
-        candidate = dataclasses.replace(candidate, precision=Precision(kind=precision))
-    return title, candidate
 
 
 def run_single(asked: SingleTraining) -> dict[str, Any]:
@@ -155,14 +61,15 @@ def run_single(asked: SingleTraining) -> dict[str, Any]:
         lr=asked.lr,
         threads=asked.threads,
     )
+    other = None if asked.teacher in TEACHERS else _other_teacher(Path(asked.teacher), data)
     known = _claim(asked.out, asked.told(data, size))
     if "result" in known:
         progress(f"{asked.out} holds this training already, finished; choose another --out to repeat it")
         result: dict[str, Any] = known["result"]
         return result
     if asked.epochs is None:
-        options = _timed(asked, data, options, known)
-    trained = _train(asked, data, options, hardware)
+        options = _timed(asked, data, options, known, other)
+    trained = _train(asked, data, options, hardware, other)
     detector = load_detector(asked.candidate.model, len(data.class_names), trained.weights)
     result = _deploy(asked, data, options, trained, detector, hardware)
     _write_record(asked.out, {**known, "result": result})
@@ -184,7 +91,7 @@ def _claim(out: Path, told: dict[str, Any]) -> dict[str, Any]:
     A training that left nothing behind, such as one refused for its weights, may be replaced by another.
     """
     path = out / RECORD
-    if path.exists() and any((out / "run").glob("*")):
+    if path.exists() and any(out.glob("*/*")):
         try:
             known: dict[str, Any] = json.loads(path.read_text())
             before = known["asked"]
@@ -207,8 +114,25 @@ def _write_record(out: Path, record: dict[str, Any]) -> None:
     write_text_atomically(out / RECORD, json.dumps(record, indent=2) + "\n")
 
 
+def _other_teacher(folder: Path, data: DetectionData) -> Teacher:
+    """The network of an artefact folder. UserError when it cannot teach this data."""
+    from evaluators.artefact import load_artefact
+    from search.training import Teacher
+
+    artefact = load_artefact(folder)
+    if artefact.meta.class_names != data.class_names:
+        raise UserError(
+            f"--teacher {folder}: it knows other classes than this data; train it on the same classes"
+        )
+    return Teacher(artefact.candidate.model, artefact.weights)
+
+
 def _timed(
-    asked: SingleTraining, data: DetectionData, options: TrainingOptions, known: dict[str, Any]
+    asked: SingleTraining,
+    data: DetectionData,
+    options: TrainingOptions,
+    known: dict[str, Any],
+    other: Teacher | None,
 ) -> TrainingOptions:
     """Time instead of epochs: worked out once and kept, so that a killed run is found again."""
     from search.training import epochs_within
@@ -218,30 +142,65 @@ def _timed(
         images = len(data.split("train"))
         progress(f"timing a few training steps of {asked.title}")
         classes = len(data.class_names)
-        known["epochs"] = epochs_within(60 * asked.minutes, asked.candidate, classes, options, images)
+        seconds = 60 * asked.minutes / _teaching_cost(asked, other, classes)
+        known["epochs"] = epochs_within(seconds, asked.candidate, classes, options, images)
         _write_record(asked.out, known)
         progress(f"{asked.minutes:g} minutes are about {known['epochs']} epochs of {images} images")
     return dataclasses.replace(options, epochs=known["epochs"])
 
 
+def _teaching_cost(asked: SingleTraining, other: Teacher | None, classes: int) -> float:
+    """How many times a plain training's time this one takes: a forward pass is a third of a training step."""
+    from yolov6space.cost import cost
+
+    if asked.teacher == "self":
+        return 1 + 1 + 1 / 3
+    if other is None:
+        return 1.0
+    flops = [
+        cost(model, num_classes=classes, image_size=640).flops
+        for model in (other.model, asked.candidate.model)
+    ]
+    return 1 + flops[0] / flops[1] / 3
+
+
 def _train(
-    asked: SingleTraining, data: DetectionData, options: TrainingOptions, hardware: Hardware
+    asked: SingleTraining,
+    data: DetectionData,
+    options: TrainingOptions,
+    hardware: Hardware,
+    teacher: Teacher | None,
 ) -> TrainedNetwork:
+    """The network, after its own teacher where it is to have one."""
     from evaluators.device_lock import working
-    from search.training import train
+    from search.training import Teacher, train
+    from search.training.run import WEIGHTS_FILE as TRAINED
 
     last = 0.0
 
-    def tell(now: TrainingProgress) -> None:
+    def tell(now: TrainingProgress, phase: str = "") -> None:
         nonlocal last
-        if time.monotonic() - last < SAY_EVERY_S and now.step < now.steps:
+        if time.monotonic() - last < SAY_EVERY_S and now.step < now.steps and now.ap is None:
             return
         last = time.monotonic()
-        progress(now.line())
+        progress(dataclasses.replace(now, phase=now.phase or phase).line())
 
     def guard() -> AbstractContextManager[None]:
         return working(hardware.device)
 
+    if asked.teacher == "self":
+        weights = asked.out / "teacher" / TRAINED
+        if not weights.exists():
+            train(
+                asked.candidate,
+                data,
+                options,
+                folder=weights.parent,
+                on_progress=lambda now: tell(now, "teacher"),
+                device_guard=guard,
+                init_weights=asked.init,
+            )
+        teacher = Teacher(asked.candidate.model, weights)
     return train(
         asked.candidate,
         data,
@@ -250,6 +209,7 @@ def _train(
         on_progress=tell,
         device_guard=guard,
         init_weights=asked.init,
+        teacher=teacher,
     )
 
 
@@ -273,6 +233,7 @@ def _deploy(
         "image_size": size,
         "epochs": trained.epochs,
         "seed": options.seed,
+        **({} if asked.teacher == "none" else {"distillation": asked.teacher}),
         **PAPER.to_dict(),
     }
     progress("judging on the val split")
@@ -312,5 +273,6 @@ def _deploy(
             "images_seen": trained.images_seen,
             "seconds": trained.seconds,
             "losses": dict(trained.losses),
+            "retry": trained.retry,
         },
     }

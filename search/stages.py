@@ -66,6 +66,9 @@ class Bench:
 class TrainJob:
     """Train one candidate for `epochs`, starting from `init_weights` (a safetensors file) or from scratch.
 
+    A recipe with self-distillation needs a teacher, the same network trained before: the first training of such a
+    candidate is plain, and one that starts from `init_weights` takes them for its teacher too.
+
     Attributes:
         epochs_before: epochs already behind `init_weights`, so that the protocol tells the whole sum.
         deadline: `time.time()` by which it must have ended, None for no limit.
@@ -77,6 +80,11 @@ class TrainJob:
     epochs_before: int = 0
     init_weights: str | None = None
     deadline: float | None = None
+
+    @property
+    def distils(self) -> bool:
+        """Whether this training has a teacher."""
+        return self.init_weights is not None and self.candidate["recipe"]["distillation"] == "self"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form, for a worker's configuration."""
@@ -196,6 +204,7 @@ def train_and_deploy(
         "image_size": size,
         "epochs": epochs,
         "seed": bench.seed,
+        **({"distillation": "self"} if job.distils else {}),
         **PAPER.to_dict(),
     }
     started = time.perf_counter()
@@ -248,9 +257,14 @@ def _train(
     data: DetectionData,
     on_progress: Callable[[TrainingProgress], None] | None,
 ) -> TrainedNetwork:
-    """Train, or take the weights of an earlier candidate that differs from this one only in its precision."""
-    from search.training import TrainedNetwork, TrainingOptions, train
+    """Train, or take the weights of an earlier candidate that this training does not tell from this one."""
+    from search.training import Teacher, TrainedNetwork, TrainingOptions, train
 
+    if not job.distils:
+        candidate = dataclasses.replace(
+            candidate, recipe=dataclasses.replace(candidate.recipe, distillation="none")
+        )
+    start = None if job.init_weights is None else Path(job.init_weights)
     folder = Path(bench.folder) / "weights" / f"{candidate.training_key}-{_training_digest(job, bench, data)}"
     record = folder / "trained.json"
     if record.exists():
@@ -274,7 +288,8 @@ def _train(
         folder=folder,
         on_progress=on_progress,
         device_guard=lambda: _not_while_measuring(bench),
-        init_weights=None if job.init_weights is None else Path(job.init_weights),
+        init_weights=start,
+        teacher=Teacher(candidate.model, start) if start is not None and job.distils else None,
     )
     write_text_atomically(record, json.dumps({**asdict(trained), "weights": trained.weights.name}))
     return trained

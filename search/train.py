@@ -16,6 +16,7 @@ Examples:
   python -m search.train N --data my_images/ --out n
   python -m search.train YOLOv6-S --data my_images/ --epochs 100 --image-size 416 --out s
   python -m search.train --spec candidate.json --data bundled --minutes 5 --out mine --json
+  python -m search.train N --data my_images/ --teacher s/network --out n-taught
   python -m search.train N --data my_images/ --init n/network/weights.safetensors --epochs 20 --out n-longer
 """
 
@@ -59,6 +60,11 @@ Examples:
 @click.option(
     "--init", "init", type=click.Path(path_type=Path), metavar="WEIGHTS", help="Start from these weights."
 )
+@click.option(
+    "--teacher",
+    metavar="none|self|DIR",
+    help="Distil from the network itself, trained first, or from an artefact folder. [default: as the recipe says]",
+)
 @click.option("--lr", type=float, help="Peak learning rate. [default: by the length of the training]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads. [default: all cores]")
@@ -69,7 +75,8 @@ def main(as_json: bool, **options: Any) -> None:
     Run the same command again to go on after an interruption. OUT/network is an artefact folder like those of a
     search: spec, weights, ONNX. `python -m yolov6space list` shows the names.
     """
-    from search.single import SingleTraining, run_single
+    from search.single import run_single
+    from search.single_options import SingleTraining
 
     result = run_single(SingleTraining.of(**options))
     if as_json:

@@ -1,5 +1,6 @@
 """Training of one candidate: losses, assigners, data path, the run itself."""
 
+from search.training.distill import Teacher
 from search.training.estimate import epochs_within, estimate_seconds_per_image
 from search.training.options import (
     OutOfTime,
@@ -13,6 +14,7 @@ from search.training.weights import load_detector
 
 __all__ = [
     "OutOfTime",
+    "Teacher",
     "TrainedNetwork",
     "TrainingDiverged",
     "TrainingOptions",

@@ -13,10 +13,12 @@ from torch.nn.functional import cross_entropy
 from search.training.assigners import ASSIGNERS, Anchors, Assigner, GroundTruth, Predictions
 from search.training.box_losses import BOX_LOSSES
 from search.training.class_losses import CLASS_LOSSES
+from search.training.distill import SoftTargets, bin_divergence, class_divergence
 from yolov6space.candidate import Recipe
 from yolov6space.networks import Detector, HeadOutput
 
 CLASS_WEIGHT, BOX_WEIGHT, DFL_WEIGHT = 1.0, 2.5, 0.5  # release 0.2.0
+MIN_TAUGHT_SIDE = 0.1  # strides
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +28,17 @@ class Loss:
     classification: Tensor
     box: Tensor
     dfl: Tensor
+    distillation: Tensor | None = None
 
     @property
     def total(self) -> Tensor:
-        return self.classification + self.box + self.dfl
+        labels = self.classification + self.box + self.dfl
+        return labels if self.distillation is None else labels + self.distillation
 
     def parts(self) -> dict[str, float]:
         """The terms as numbers, for people."""
-        return {"class": self.classification.item(), "box": self.box.item(), "dfl": self.dfl.item()}
+        parts = {"class": self.classification.item(), "box": self.box.item(), "dfl": self.dfl.item()}
+        return parts if self.distillation is None else {**parts, "distillation": self.distillation.item()}
 
 
 class DetectionLoss:
@@ -51,8 +56,14 @@ class DetectionLoss:
         self._box_loss = BOX_LOSSES[recipe.box_loss]
         self._assigner = ASSIGNERS[recipe.assigner]
 
-    def __call__(self, output: HeadOutput, truth: GroundTruth, assigner: Assigner | None = None) -> Loss:
-        """`assigner` replaces the recipe's (warm-up)."""
+    def __call__(
+        self,
+        output: HeadOutput,
+        truth: GroundTruth,
+        assigner: Assigner | None = None,
+        soft: SoftTargets | None = None,
+    ) -> Loss:
+        """`assigner` replaces the recipe's (warm-up); `soft` adds what a teacher says of the same images."""
         logits, distances = output.class_logits.float(), output.distances.float()
         # Distances in stride units; boxes in stride units stay about 1 in size, so epsilons fit.
         expected = self._detector.expected_distances(distances)
@@ -77,7 +88,23 @@ class DetectionLoss:
             sides = torch.cat((centres[anchor] - goal[:, :2], goal[:, 2:] - centres[anchor]), 1)
             bins = distances[image, anchor].reshape(-1, 4, self._reg_max + 1)
             dfl = (distribution_focal_loss(bins, sides) * assignment.score).sum() / normaliser
-        return Loss(CLASS_WEIGHT * classification, BOX_WEIGHT * box, DFL_WEIGHT * dfl)
+        distillation = None
+        if soft is not None:
+            divergence = class_divergence(logits, soft.class_logits).sum() / normaliser
+            if self._reg_max and self._reg_max == soft.reg_max:
+                taught = soft.distances[image, anchor].reshape(bins.shape)
+                apart, weight = bin_divergence(bins, taught), DFL_WEIGHT
+            else:
+                apart, weight = self._box_loss(found, _proper(soft.boxes[image, anchor])), BOX_WEIGHT
+            apart = (apart * assignment.score).sum() / normaliser
+            distillation = soft.weight * (CLASS_WEIGHT * divergence + weight * apart)
+        return Loss(CLASS_WEIGHT * classification, BOX_WEIGHT * box, DFL_WEIGHT * dfl, distillation)
+
+
+def _proper(boxes: Tensor) -> Tensor:
+    """Boxes of positive area: a teacher's may be inside out, which no box loss takes for a truth."""
+    left_top, right_bottom = boxes.split(2, -1)
+    return torch.cat((left_top, torch.maximum(right_bottom, left_top + MIN_TAUGHT_SIDE)), -1)
 
 
 def distribution_focal_loss(logits: Tensor, distances: Tensor) -> Tensor:

@@ -74,6 +74,7 @@ class TrainingProgress:
         memory_mib: of this process; on a GPU the most that tensors took there.
         ap: of the averaged weights after this step where it was judged, else None.
         retry: why the run went back and goes on at a lower rate; empty if it did not.
+        phase: what is trained before the network itself, such as a teacher; empty for the network.
     """
 
     epoch: int
@@ -89,12 +90,14 @@ class TrainingProgress:
     memory_mib: float = 0.0
     ap: float | None = None
     retry: str = ""
+    phase: str = ""
 
     def line(self) -> str:
         """One line for people."""
         parts = ", ".join(f"{name} {value:.3f}" for name, value in self.parts.items())
         return (
-            f"epoch {self.epoch}/{self.epochs} step {self.step}/{self.steps}: loss {self.loss:.3f} ({parts}), "
+            f"{self.phase}{self.phase and ': '}epoch {self.epoch}/{self.epochs} step {self.step}/{self.steps}: "
+            f"loss {self.loss:.3f} ({parts}), "
             f"rate {self.learning_rate:.2g}, {self.images_per_second:.1f} images/s "
             f"({self.waiting:.0%} waiting for pictures), {self.memory_mib:.0f} MiB, {self.seconds_left:.0f} s left"
             + ("" if self.ap is None else f"; val AP {self.ap:.3f}")

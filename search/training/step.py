@@ -1,14 +1,17 @@
 """One step of training: forward, assignment, loss, backward, update."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor, nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
 from search.training.assigners import WARMUP_ASSIGNER
 from search.training.data.loader import Batch
+from search.training.distill import TeacherNetwork, soft_weight
 from search.training.losses import DetectionLoss
 from search.training.numerics import autocast, compute_type, memory_format
 from search.training.optimizer import make_average, make_optimizer, make_scheduler, set_momentum
@@ -33,6 +36,8 @@ class Stepper:
     plan: Plan
     device: torch.device
     dtype: torch.dtype
+    teacher: TeacherNetwork | None
+    scaled: tuple[list[nn.Parameter], list[Tensor]]
 
     @classmethod
     def of(
@@ -44,8 +49,14 @@ class Stepper:
         image_size: int,
         amp: str,
         device: torch.device,
+        teacher: TeacherNetwork | None = None,
+        multipliers: Mapping[str, Tensor] | None = None,
     ) -> "Stepper":
-        """Ready for step 0. The detector is moved to `device` and trained in place."""
+        """Ready for step 0. The detector is moved to `device` and trained in place.
+
+        Args:
+            multipliers: of gradients, by parameter name (RepOptimizer).
+        """
         detector = detector.to(device).train()
         detector.to(memory_format=memory_format(device))  # type: ignore[call-overload]
         optimizer = make_optimizer(detector, plan)
@@ -60,6 +71,11 @@ class Stepper:
             plan=plan,
             device=device,
             dtype=dtype,
+            teacher=None if teacher is None else teacher.to(device),
+            scaled=(
+                [detector.get_parameter(name) for name in multipliers or ()],
+                [factors.to(device) for factors in (multipliers or {}).values()],
+            ),
         )
 
     def step(self, batch: Batch, step: int) -> dict[str, float]:
@@ -72,10 +88,16 @@ class Stepper:
         images = batch.images.to(self.device, memory_format=memory_format(self.device))
         with autocast(self.dtype, self.device):
             output = self.detector(images)
+            taught = None if self.teacher is None else self.teacher(images)
+        soft = None
+        if self.teacher is not None and taught is not None:
+            weight = soft_weight(step, self.plan.steps)
+            soft = self.teacher.soft_targets(taught, images.shape[-1], weight)
         loss = self.loss(
             output,
             batch.truth.to(self.device),
             WARMUP_ASSIGNER if self.plan.warms_up_assigner(step) else None,
+            soft,
         )
         total = loss.total
         parts = loss.parts()
@@ -88,6 +110,10 @@ class Stepper:
         # With fp16 the scaler skips such steps and lowers its scale; without it nothing would.
         if not self.scaler.is_enabled() and not torch.isfinite(norm):
             raise TrainingDiverged(f"the gradient is not finite at step {step + 1}; loss {_listed(parts)}")
+        kernels, factors = self.scaled
+        if kernels:  # after clipping: scale-aware SGD (RepOptimizer)
+            gradients = [kernel.grad for kernel in kernels if kernel.grad is not None]
+            torch._foreach_mul_(gradients, factors)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.scheduler.step()

@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -10,18 +10,21 @@ import torch
 
 from evaluators.data import DetectionData
 from foundation.errors import UserError
+from search.training import scales
 from search.training.checkpoint import find_checkpoint
 from search.training.data.cache import ImageCache
 from search.training.data.loader import Loader
 from search.training.data.sampler import Sampler
+from search.training.distill import Teacher, TeacherNetwork
 from search.training.numerics import training_device
-from search.training.options import TrainedNetwork, TrainingDiverged, TrainingOptions
-from search.training.run import DeviceGuard, Judge, ProgressCallback, Run
+from search.training.options import TrainedNetwork, TrainingDiverged, TrainingOptions, TrainingProgress
+from search.training.run import WEIGHTS_FILE, DeviceGuard, Judge, ProgressCallback, Run
 from search.training.schedule import Plan
 from search.training.step import Stepper
-from search.training.weights import initialise_from
+from search.training.weights import initialise_from, load_detector
 from yolov6space.candidate import Candidate, digest
-from yolov6space.networks import build
+from yolov6space.networks import Detector, build
+from yolov6space.networks.repopt import Scales, apply_scales, build_scale_search
 
 CHECKPOINT_FORMAT = 2
 RETRY_RATE = 0.3  # of the learning rate, after a run has diverged
@@ -36,12 +39,13 @@ def train(
     on_progress: ProgressCallback | None = None,
     device_guard: DeviceGuard = nullcontext,
     init_weights: Path | None = None,
+    teacher: Teacher | None = None,
     judge: Judge | None = None,
 ) -> TrainedNetwork:
     """Train a candidate on the `train` split and write its averaged weights to `folder`.
 
     A run that diverges goes back to its last checkpoint, or to the start, and goes on at `RETRY_RATE` of the
-    learning rate; once.
+    learning rate; once. A `repopt` network is preceded by the search for its scales, in `folder/scales`.
 
     The same candidate, data, options and number of threads give the same weights on a CPU, also when a run
     was killed and called again: it goes on from the checkpoint in `folder`.
@@ -50,86 +54,174 @@ def train(
         folder: made if absent; belongs to this run alone.
         device_guard: entered around every step, so that others can have the device to themselves.
         init_weights: safetensors to start from; class predictors of another number of classes are left out.
+        teacher: distil from this network; what the candidate's recipe says of distillation is the caller's to see to.
         judge: AP of a detector (it stays as it is), for a look on the way every `options.judge_epochs`.
 
     Raises:
         OutOfTime: the end would be past `options.deadline`.
         TrainingDiverged: the loss ran away or became non-finite, and again at the lower rate.
-        UserError: no training images, unreadable images, or weights of another network.
+        UserError: no training images, unreadable images, weights of another network, or a full disk.
     """
     split = data.split("train")
     if not len(split):
         raise UserError(f"data {data.name!r} has no training images; add some to its train split")
-    folder.mkdir(parents=True, exist_ok=True)
-    name = _name(candidate, data, options, init_weights)
+    classes = len(data.class_names)
     cache = ImageCache(split, options.image_size, options.cache_mib)
+    name = _name(candidate, data, options, init_weights, teacher)
+    with process_settings(options):
+        taught = None if teacher is None else TeacherNetwork(_teacher(teacher, classes))
+        found = None
+        if candidate.model.conv == "repopt":
+            found = _find_scales(candidate, classes, options, cache, folder, name, on_progress, device_guard)
 
-    def attempt(retry: str) -> Run:
-        """A run from the last checkpoint or from scratch; slower after a retry, now or before the checkpoint."""
+        def begin(retry: str) -> Run:
+            torch.manual_seed(options.seed)
+            detector = build(candidate.model, classes)
+            multipliers = None if found is None else apply_scales(detector, found)
+            if init_weights is not None:
+                initialise_from(detector, init_weights)
+            plan = _plan(candidate, options, cache, retry, resumed_weights=init_weights is not None)
+            stepper = Stepper.of(
+                detector,
+                candidate.recipe,
+                plan,
+                image_size=options.image_size,
+                amp=options.amp,
+                device=training_device(),
+                teacher=taught,
+                multipliers=multipliers,
+            )
+            return Run(stepper, _loader(cache, options, plan), options, folder, name, retry, judge)
+
+        return _with_retry(begin, folder, name, on_progress, device_guard)
+
+
+def _with_retry(
+    begin: Callable[[str], Run],
+    folder: Path,
+    name: str,
+    on_progress: ProgressCallback | None,
+    device_guard: DeviceGuard,
+) -> TrainedNetwork:
+    """Run to the end from the last checkpoint or the start; `begin` is told why an attempt before it failed."""
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def attempt(retry: str) -> TrainedNetwork:
         checkpoint = find_checkpoint(folder, name)
         retry = retry or (checkpoint.state["retry"] if checkpoint else "")
+        run = begin(retry)
+        if checkpoint is not None:
+            run.resume(checkpoint)
+        try:
+            return run.to_the_end(on_progress, device_guard)
+        except TrainingDiverged as error:
+            if retry:
+                raise TrainingDiverged(
+                    f"{retry}; and at {RETRY_RATE:g} of the learning rate: {error}"
+                ) from error
+            reason = str(error)
+        return attempt(reason)
+
+    return attempt("")
+
+
+def _find_scales(
+    candidate: Candidate,
+    classes: int,
+    options: TrainingOptions,
+    cache: ImageCache,
+    folder: Path,
+    name: str,
+    on_progress: ProgressCallback | None,
+    device_guard: DeviceGuard,
+) -> dict[str, Scales]:
+    """Those found before by this very run, else by a training of the search form."""
+    own = folder / scales.FOLDER
+    weights, record = own / WEIGHTS_FILE, own / name
+    if record.exists() and weights.exists():
+        return scales.scales_from(weights, candidate.model, classes)
+    shorter = dataclasses.replace(options, epochs=scales.search_epochs(options.epochs), judge_epochs=None)
+
+    def begin(retry: str) -> Run:
         torch.manual_seed(options.seed)
-        detector = build(candidate.model, len(data.class_names))
-        if init_weights is not None:
-            initialise_from(detector, init_weights)
-        plan = Plan.of(candidate.model, options, len(split), resumed_weights=init_weights is not None)
-        if retry:
-            plan = dataclasses.replace(plan, lr=RETRY_RATE * plan.lr)
+        plan = _plan(candidate, shorter, cache, retry)
         stepper = Stepper.of(
-            detector,
+            build_scale_search(candidate.model, classes),
             candidate.recipe,
             plan,
             image_size=options.image_size,
             amp=options.amp,
             device=training_device(),
         )
-        loader = Loader(
-            cache,
-            Sampler(len(split), options.seed),
-            batch=options.batch,
-            image_size=options.image_size,
-            augmentation=plan.augmentation_at,
-        )
-        run = Run(stepper, loader, options, folder, name, retry, judge)
-        if checkpoint is not None:
-            run.resume(checkpoint)
-        return run
+        return Run(stepper, _loader(cache, shorter, plan), shorter, own, name, retry)
 
-    with process_settings(options):
-        run = attempt("")
-        try:
-            return run.to_the_end(on_progress, device_guard)
-        except TrainingDiverged as error:
-            first = str(error)
-            if run.retry:
-                raise _given_up(run.retry, first) from error
-        try:
-            return attempt(first).to_the_end(on_progress, device_guard)
-        except TrainingDiverged as error:
-            raise _given_up(first, str(error)) from error
+    def tell(progress: TrainingProgress) -> None:
+        if on_progress is not None:
+            on_progress(dataclasses.replace(progress, phase="scales"))
+
+    trained = _with_retry(begin, own, name, tell, device_guard)
+    record.touch()
+    return scales.scales_from(trained.weights, candidate.model, classes)
 
 
-def _given_up(first: str, second: str) -> TrainingDiverged:
-    return TrainingDiverged(f"{first}; and at {RETRY_RATE:g} of the learning rate: {second}")
+def _plan(
+    candidate: Candidate,
+    options: TrainingOptions,
+    cache: ImageCache,
+    retry: str,
+    *,
+    resumed_weights: bool = False,
+) -> Plan:
+    plan = Plan.of(candidate.model, options, len(cache), resumed_weights=resumed_weights)
+    return dataclasses.replace(plan, lr=RETRY_RATE * plan.lr) if retry else plan
+
+
+def _loader(cache: ImageCache, options: TrainingOptions, plan: Plan) -> Loader:
+    return Loader(
+        cache,
+        Sampler(len(cache), options.seed),
+        batch=options.batch,
+        image_size=options.image_size,
+        augmentation=plan.augmentation_at,
+    )
+
+
+def _teacher(teacher: Teacher, classes: int) -> Detector:
+    with torch.random.fork_rng(devices=[]):
+        return load_detector(teacher.model, classes, teacher.weights)
 
 
 def _name(
-    candidate: Candidate, data: DetectionData, options: TrainingOptions, init_weights: Path | None
+    candidate: Candidate,
+    data: DetectionData,
+    options: TrainingOptions,
+    init_weights: Path | None,
+    teacher: Teacher | None,
 ) -> str:
     """Digest of everything that decides the weights; how fast or how long it may take does not."""
     told = dataclasses.asdict(options)
     for name in ("deadline", "workers", "cache_mib", "checkpoint_seconds", "judge_epochs"):
         del told[name]
-    start = None if init_weights is None else hashlib.sha256(init_weights.read_bytes()).hexdigest()
+    taught = None
+    if teacher is not None:
+        taught = [dataclasses.asdict(teacher.model), _content(teacher.weights)]
     return digest(
         {
             "checkpoint": CHECKPOINT_FORMAT,
             "candidate": candidate.training_key,
             "data": data.fingerprint,
             "options": told,
-            "start": start,
+            "start": None if init_weights is None else _content(init_weights),
+            "teacher": taught,
         }
     )
+
+
+def _content(weights: Path) -> str:
+    try:
+        return hashlib.sha256(weights.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(f"{weights}: cannot be read as weights ({error.strerror})") from None
 
 
 @contextmanager

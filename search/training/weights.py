@@ -37,7 +37,7 @@ def load_detector(model: ModelSpec, num_classes: int, weights: Path) -> Detector
         UserError: the file is missing or damaged, or belongs to another network or number of classes.
     """
     detector = build(model, num_classes)
-    state = _read(weights)
+    state = read_weights(weights)
     expected = detector.state_dict()
     if _wrong(state, expected):
         raise _misfit(weights, state, expected)
@@ -51,7 +51,7 @@ def initialise_from(detector: Detector, weights: Path) -> None:
     Raises:
         UserError: the file is missing or damaged, or belongs to another network.
     """
-    state, expected = _read(weights), detector.state_dict()
+    state, expected = read_weights(weights), detector.state_dict()
     wrong = _wrong(state, expected)
     if any(CLASS_LAYER not in name for name in wrong):
         raise _misfit(weights, state, expected)
@@ -60,7 +60,8 @@ def initialise_from(detector: Detector, weights: Path) -> None:
     )
 
 
-def _read(weights: Path) -> dict[str, Tensor]:
+def read_weights(weights: Path) -> dict[str, Tensor]:
+    """Tensors by name. Raises UserError when the file is missing or damaged."""
     try:
         return load_file(weights)
     except (OSError, SafetensorError) as error:

@@ -10,7 +10,8 @@ from evaluators.artefact import load_artefact
 from evaluators.data import DetectionData
 from foundation.errors import UserError
 from search import single
-from search.single import RECORD, SingleTraining, run_single
+from search.single import RECORD, run_single
+from search.single_options import SingleTraining
 from search.train import main
 from yolov6space.candidate import Candidate, Precision
 
@@ -23,7 +24,7 @@ def spec(tiny: Candidate, tmp_path: Path) -> Path:
 
 
 def asked(spec: Path, data: DetectionData, out: Path, **changes) -> SingleTraining:
-    told = {"name": None, "precision": None, "epochs": 2, "minutes": None, "init": None}
+    told = {"name": None, "precision": None, "epochs": 2, "minutes": None, "init": None, "teacher": None}
     source = str(data.split("train").annotations.parent.parent)
     rest = {"data": source, "out": out, "image_size": 64, "batch": 4, "threads": 1}
     return SingleTraining.of(**{**told, **rest, "spec": spec, **changes})
@@ -50,6 +51,33 @@ def test_a_network_is_trained_judged_and_written(
         run_single(asked(spec, rectangles, out, precision="int8", epochs=3))
 
 
+def test_a_network_teaches_itself_and_another(
+    spec: Path, rectangles: DetectionData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from search import training
+
+    taught: list[tuple[str, Path | None]] = []
+    honest = training.train
+
+    def spy(*arguments, folder: Path, teacher=None, **named):
+        taught.append((folder.name, teacher and teacher.weights))
+        return honest(*arguments, folder=folder, teacher=teacher, **named)
+
+    monkeypatch.setattr(training, "train", spy)
+    out = tmp_path / "out"
+    told = asked(spec, rectangles, out, teacher="self", epochs=1)
+    result = run_single(told)
+    assert told.candidate.recipe.distillation == "self"
+    assert taught == [("teacher", None), ("run", out / "teacher" / "weights.safetensors")]
+    assert result["deployed"]["protocol"]["distillation"] == "self"
+    assert result["training"]["losses"]["distillation"] > 0
+
+    network = str(out / "network")
+    other = run_single(asked(spec, rectangles, tmp_path / "other", teacher=network, epochs=1))
+    assert taught[2] == ("run", out / "network" / "weights.safetensors")
+    assert other["training"]["losses"]["distillation"] > 0
+
+
 def test_minutes_become_epochs_once(
     spec: Path, rectangles: DetectionData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -57,7 +85,7 @@ def test_minutes_become_epochs_once(
     told = asked(spec, rectangles, out, epochs=None, minutes=1e-6)
     started: list[int] = []
 
-    def killed(asked, data, options, hardware):
+    def killed(asked, data, options, hardware, teacher):
         started.append(options.epochs)
         (out / "run").mkdir(exist_ok=True)
         (out / "run" / "checkpoint.pt").touch()
@@ -82,6 +110,7 @@ def test_minutes_become_epochs_once(
         (["N", "--image-size", "300"], "multiple of 32"),
         (["N", "--lr", "50"], "learning rate"),
         (["N", "--init", "no/such.safetensors"], "no/such.safetensors"),
+        (["N", "--teacher", "no/such/artefact"], "no/such/artefact"),
         (["N", "--data", "no/such/folder"], "no/such/folder"),
     ],
 )

@@ -1,0 +1,62 @@
+"""What the search trains: with its own teacher where the recipe says so, and no network twice."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from evaluators.data import DetectionData
+from search import stages, training
+from search.stages import Bench, TrainJob
+from search.training import Teacher, TrainedNetwork
+from yolov6space.candidate import Candidate, Recipe
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(
+        data="unused",
+        hardware="cpu",
+        image_size=64,
+        batch=1,
+        train_batch=4,
+        seed=0,
+        threads=1,
+        folder=str(tmp_path),
+        target_ms=5.0,
+    )
+
+
+def test_self_distillation_begins_where_there_is_a_teacher(
+    tiny: Candidate,
+    rectangles: DetectionData,
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taught: list[Teacher | None] = []
+
+    def train(candidate, data, options, *, folder: Path, teacher, init_weights, **rest) -> TrainedNetwork:
+        taught.append(teacher)
+        folder.mkdir(parents=True)
+        weights = folder / "weights.safetensors"
+        weights.touch()
+        return TrainedNetwork(weights=weights, epochs=1, steps=1, images_seen=1, seconds=1.0, losses={})
+
+    monkeypatch.setattr(training, "train", train)
+    distilled = dataclasses.replace(tiny, recipe=Recipe(distillation="self"))
+
+    def trained(candidate: Candidate, init: Path | None) -> Path:
+        job = TrainJob(
+            trial_id=1,
+            candidate=candidate.to_dict(),
+            epochs=1,
+            init_weights=None if init is None else str(init),
+        )
+        return stages._train(job, candidate, bench, rectangles, None).weights
+
+    first = trained(tiny, None)
+    assert trained(distilled, None) == first  # explored plainly: the same training, done once
+    assert taught == [None]
+    longer, taught_longer = trained(tiny, first), trained(distilled, first)
+    assert longer != taught_longer
+    assert taught == [None, None, Teacher(tiny.model, first)]
