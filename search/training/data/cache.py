@@ -1,5 +1,6 @@
 """Decoded training images, scaled once to the training size and kept in memory up to a limit."""
 
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +35,13 @@ class ImageCache:
         self._limit = psutil.virtual_memory().available // 4 if limit_mib is None else limit_mib * MIB
         self._kept: dict[int, Image] = {}
         self._used = 0
+        self._accounts = threading.Lock()
         self.hits = self.misses = 0
+
+    @property
+    def used_bytes(self) -> int:
+        """Memory that decoded images take, at most the limit."""
+        return self._used
 
     def __len__(self) -> int:
         return len(self._split)
@@ -55,9 +62,10 @@ class ImageCache:
             return kept
         self.misses += 1
         image = _scaled(read_image(self._split.images[index].path), self._size)
-        if self._used + image.nbytes <= self._limit:
-            self._used += image.nbytes
-            self._kept[index] = image
+        with self._accounts:  # two threads may have decoded the same image
+            if index not in self._kept and self._used + image.nbytes <= self._limit:
+                self._used += image.nbytes
+                self._kept[index] = image
         return image
 
 

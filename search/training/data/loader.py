@@ -7,14 +7,16 @@ on seed and position only, so neither the number of threads nor an interruption 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
+from evaluators.data.images import Image
 from search.training.data.augment import Augmentation, affine, flip, hsv, mixup
 from search.training.data.cache import ImageCache, Sample
 from search.training.data.mosaic import mosaic
@@ -34,6 +36,20 @@ class Batch:
 
     images: torch.Tensor
     truth: GroundTruth
+
+
+def to_batch(images: Sequence[Image]) -> NDArray[np.float32]:
+    """BGR uint8 images of one size -> RGB float32 NCHW in 0..1.
+
+    Plane by plane, which takes a third of the time of stacking, transposing and converting the whole.
+    """
+    import cv2
+
+    batch = np.empty((len(images), 3, *images[0].shape[:2]), dtype=np.float32)
+    for planes, image in zip(batch, images, strict=True):
+        for place, plane in zip((2, 1, 0), cv2.split(image), strict=True):
+            np.divide(plane, np.float32(255), out=planes[place])
+    return batch
 
 
 class Loader:
@@ -59,11 +75,9 @@ class Loader:
 
         settings = self._augmentation(step)
         samples = [self._picture(step * self._batch + place, settings) for place in range(self._batch)]
-        pixels = np.stack([sample.image for sample in samples])
-        images = torch.from_numpy(np.ascontiguousarray(pixels[..., ::-1].transpose(0, 3, 1, 2)))  # RGB, CHW
         counts = [len(sample.labels) for sample in samples]
         return Batch(
-            images.float().div_(255),
+            torch.from_numpy(to_batch([sample.image for sample in samples])),
             GroundTruth(
                 torch.from_numpy(np.concatenate([sample.boxes for sample in samples])),
                 torch.from_numpy(np.concatenate([sample.labels for sample in samples])),

@@ -1,5 +1,7 @@
 """Batches: reproducible, the same for any number of threads, and every image once per pass."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ import torch
 from evaluators.data import DetectionData
 from search.training.data.augment import LARGE, Augmentation
 from search.training.data.cache import ImageCache
-from search.training.data.loader import Batch, Loader
+from search.training.data.loader import Batch, Loader, to_batch
 from search.training.data.sampler import Sampler
 
 
@@ -32,6 +34,23 @@ def same(first: Batch, second: Batch) -> bool:
         (first.truth.image, second.truth.image),
     )
     return all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_a_batch_is_what_stacking_and_transposing_gives() -> None:
+    random = np.random.default_rng(0)
+    images = [random.integers(0, 256, (6, 8, 3), dtype=np.uint8) for _ in range(2)]
+    images[1] = images[1][:, ::-1]  # a mirrored view, as flips leave it
+    expected = np.stack(images)[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
+    np.testing.assert_array_equal(to_batch(images), expected)
+
+
+def test_an_image_decoded_twice_at_once_is_counted_once(rectangles: DetectionData) -> None:
+    split = rectangles.split("train")
+    cache = ImageCache(split, 64, limit_mib=1)  # room for all ten
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(cache.__getitem__, [index for index in range(10) for _ in range(8)]))
+    assert cache.hits + cache.misses == 80
+    assert cache.used_bytes == 10 * 48 * 64 * 3
 
 
 def test_every_pass_shows_every_image_once_in_another_order() -> None:
