@@ -5,13 +5,13 @@ Folder layout:
     run/               checkpoint while it trains, averaged weights afterwards
     teacher/           the same of the network's own teacher, with self-distillation
     network/           the artefact (`evaluators.artefact`)
+    predictions.jpg    some val images with annotated boxes and with what the artefact finds
+    log.jsonl          progress, one JSON object a line; tensorboard/ where that was asked for
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,18 +19,20 @@ from typing import TYPE_CHECKING, Any
 from foundation.cli import progress
 from foundation.errors import UserError
 from search.single_options import SingleTraining
-from search.stages import calibration_images, describe_artefact, write_text_atomically
+from search.single_record import claim, write_record
+from search.single_watch import Watch, require_tensorboard
+from search.stages import calibration_images, describe_artefact
 
 if TYPE_CHECKING:
     from evaluators.data import DetectionData
     from evaluators.latency import Hardware
-    from search.training import Teacher, TrainedNetwork, TrainingOptions, TrainingProgress
+    from search.training import Teacher, TrainedNetwork, TrainingOptions
     from yolov6space.networks import Detector
 
-RECORD = "training.json"
 BATCH_OF_ENGINE = 1
+LOOKS = 4  # at AP while it trains, unless told otherwise
+PICTURES = 12  # of the val split, shown at the end
 TEACHERS = ("none", "self")
-SAY_EVERY_S = 10.0
 
 
 def run_single(asked: SingleTraining) -> dict[str, Any]:
@@ -45,6 +47,8 @@ def run_single(asked: SingleTraining) -> dict[str, Any]:
     from evaluators.latency import resolve_hardware
     from search.training import TrainingOptions, load_detector
 
+    if asked.tensorboard:
+        require_tensorboard()
     hardware = resolve_hardware("auto")
     check_precision(asked.candidate.precision.kind, hardware)
     data = load_data(asked.data)
@@ -62,17 +66,19 @@ def run_single(asked: SingleTraining) -> dict[str, Any]:
         threads=asked.threads,
     )
     other = None if asked.teacher in TEACHERS else _other_teacher(Path(asked.teacher), data)
-    known = _claim(asked.out, asked.told(data, size))
+    known = claim(asked.out, asked.told(data, size))
     if "result" in known:
         progress(f"{asked.out} holds this training already, finished; choose another --out to repeat it")
         result: dict[str, Any] = known["result"]
         return result
     if asked.epochs is None:
         options = _timed(asked, data, options, known, other)
-    trained = _train(asked, data, options, hardware, other)
-    detector = load_detector(asked.candidate.model, len(data.class_names), trained.weights)
-    result = _deploy(asked, data, options, trained, detector, hardware)
-    _write_record(asked.out, {**known, "result": result})
+    options = dataclasses.replace(options, judge_epochs=_judge_epochs(asked.judge_every, options.epochs))
+    with Watch(asked.out, tensorboard=asked.tensorboard) as watch:
+        trained = _train(asked, data, options, hardware, other, watch)
+        detector = load_detector(asked.candidate.model, len(data.class_names), trained.weights)
+        result = _deploy(asked, data, options, trained, detector, hardware, watch)
+    write_record(asked.out, {**known, "result": result})
     figures = result["deployed"]["figures"]
     progress(
         f"{asked.title}: val AP {_shown(figures['AP'])}, AP50 {_shown(figures['AP50'])} "
@@ -81,37 +87,14 @@ def run_single(asked: SingleTraining) -> dict[str, Any]:
     return result
 
 
+def _judge_epochs(asked: int | None, epochs: int) -> int | None:
+    if asked is None:
+        return -(-epochs // (LOOKS + 1))
+    return asked or None
+
+
 def _shown(ap: float | None) -> str:
     return "undefined" if ap is None else f"{ap:.3f}"
-
-
-def _claim(out: Path, told: dict[str, Any]) -> dict[str, Any]:
-    """The record of this training in its folder; made if absent. UserError if the folder is another's.
-
-    A training that left nothing behind, such as one refused for its weights, may be replaced by another.
-    """
-    path = out / RECORD
-    if path.exists() and any(out.glob("*/*")):
-        try:
-            known: dict[str, Any] = json.loads(path.read_text())
-            before = known["asked"]
-        except (ValueError, KeyError, TypeError):
-            raise UserError(f"{path} is damaged; remove {out} or choose another --out") from None
-        for key, value in told.items():
-            if before.get(key) != value:
-                shown = "" if key == "data" else f" ({before.get(key)}, now {value})"
-                raise UserError(f"{out} holds a training with another {key}{shown}; choose another --out")
-        return known
-    if out.exists() and any(out.iterdir()) and not path.exists():
-        raise UserError(f"{out} is not empty and holds no training; choose another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    known = {"asked": told}
-    _write_record(out, known)
-    return known
-
-
-def _write_record(out: Path, record: dict[str, Any]) -> None:
-    write_text_atomically(out / RECORD, json.dumps(record, indent=2) + "\n")
 
 
 def _other_teacher(folder: Path, data: DetectionData) -> Teacher:
@@ -144,7 +127,7 @@ def _timed(
         classes = len(data.class_names)
         seconds = 60 * asked.minutes / _teaching_cost(asked, other, classes)
         known["epochs"] = epochs_within(seconds, asked.candidate, classes, options, images)
-        _write_record(asked.out, known)
+        write_record(asked.out, known)
         progress(f"{asked.minutes:g} minutes are about {known['epochs']} epochs of {images} images")
     return dataclasses.replace(options, epochs=known["epochs"])
 
@@ -170,20 +153,12 @@ def _train(
     options: TrainingOptions,
     hardware: Hardware,
     teacher: Teacher | None,
+    watch: Watch,
 ) -> TrainedNetwork:
     """The network, after its own teacher where it is to have one."""
     from evaluators.device_lock import working
     from search.training import Teacher, train
     from search.training.run import WEIGHTS_FILE as TRAINED
-
-    last = 0.0
-
-    def tell(now: TrainingProgress, phase: str = "") -> None:
-        nonlocal last
-        if time.monotonic() - last < SAY_EVERY_S and now.step < now.steps and now.ap is None:
-            return
-        last = time.monotonic()
-        progress(dataclasses.replace(now, phase=now.phase or phase).line())
 
     def guard() -> AbstractContextManager[None]:
         return working(hardware.device)
@@ -196,7 +171,7 @@ def _train(
                 data,
                 options,
                 folder=weights.parent,
-                on_progress=lambda now: tell(now, "teacher"),
+                on_progress=lambda now: watch(now, "teacher"),
                 device_guard=guard,
                 init_weights=asked.init,
             )
@@ -206,11 +181,20 @@ def _train(
         data,
         options,
         folder=asked.out / "run",
-        on_progress=tell,
+        on_progress=watch,
         device_guard=guard,
         init_weights=asked.init,
         teacher=teacher,
+        judge=lambda detector: _ap(detector, data, options.image_size),
     )
+
+
+def _ap(detector: Detector, data: DetectionData, size: int) -> float | None:
+    from evaluators.accuracy import TorchEngine, judge
+
+    judged = judge(TorchEngine(detector, BATCH_OF_ENGINE), data.split("val"), image_size=size)
+    ap: float | None = judged.figures.to_dict()["AP"]
+    return ap
 
 
 def _deploy(
@@ -220,9 +204,13 @@ def _deploy(
     trained: TrainedNetwork,
     detector: Detector,
     hardware: Hardware,
+    watch: Watch,
 ) -> dict[str, Any]:
-    from evaluators.accuracy import PAPER, TorchEngine, judge
+    import numpy as np
+
+    from evaluators.accuracy import PAPER, TorchEngine, detect, judge
     from evaluators.artefact import build_artefact
+    from evaluators.data.contact_sheet import comparison_sheet, write_sheet
     from evaluators.latency import open_engine
 
     size, val = options.image_size, data.split("val")
@@ -250,6 +238,11 @@ def _deploy(
     )
     with open_engine(artefact, hardware) as engine:
         deployed_accuracy = judge(engine, val, image_size=size)
+        places = np.unique(np.linspace(0, len(val) - 1, PICTURES).round().astype(int)).tolist()
+        shown = val.subset(place for place in places if place < len(val))
+        sheet = comparison_sheet(shown, data.class_names, detect(engine, shown, image_size=size))
+    write_sheet(sheet, asked.out / "predictions.jpg")
+    watch.picture("val: annotated, detected", sheet, trained.steps)
     return {
         "name": asked.title,
         "candidate": asked.candidate.key,

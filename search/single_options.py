@@ -32,6 +32,7 @@ class SingleTraining:
         init: weights to start from.
         teacher: `none`, `self` (the network is trained twice, the first one teaches the second) or the folder of a
             trained network's artefact.
+        judge_every: epochs between two looks at val AP; 0 for none, None for a few in all.
     """
 
     title: str
@@ -47,6 +48,8 @@ class SingleTraining:
     seed: int = 0
     threads: int | None = None
     teacher: str = "none"
+    judge_every: int | None = None
+    tensorboard: bool = False
 
     @classmethod
     def of(

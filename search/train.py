@@ -68,12 +68,21 @@ Examples:
 @click.option("--lr", type=float, help="Peak learning rate. [default: by the length of the training]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads. [default: all cores]")
+@click.option(
+    "--judge-every",
+    type=click.IntRange(min=0),
+    metavar="EPOCHS",
+    help="Look at val AP on the way; 0 for never. [default: four times]",
+)
+@click.option(
+    "--tensorboard", is_flag=True, help="Write OUT/tensorboard too (needs the tensorboard package)."
+)
 @cli.json_option
 def main(as_json: bool, **options: Any) -> None:
     """Train the network NAME (or --spec), judge it on the val split, and write it to OUT/network.
 
     Run the same command again to go on after an interruption. OUT/network is an artefact folder like those of a
-    search: spec, weights, ONNX. `python -m yolov6space list` shows the names.
+    search (spec, weights, ONNX), OUT/predictions.jpg shows what it finds. `python -m yolov6space list` shows the names.
     """
     from search.single import run_single
     from search.single_options import SingleTraining

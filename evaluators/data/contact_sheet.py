@@ -1,7 +1,8 @@
-"""A contact sheet: some images of a split with their boxes and classes drawn in."""
+"""Contact sheets: some images of a split with boxes and classes drawn in, the annotated and the detected."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ from foundation.errors import UserError
 # BGR, told apart on dark and light images alike.
 COLOURS = ((80, 220, 60), (60, 120, 255), (255, 170, 40), (220, 90, 240), (60, 230, 240), (120, 120, 255))
 CROWD = (160, 160, 160)
+
+Colour = tuple[int, int, int]
+Mark = tuple[Any, Colour, str]  # box x1 y1 x2 y2 in pixels of the image, colour, text
 
 
 def contact_sheet(
@@ -27,7 +31,45 @@ def contact_sheet(
     chosen = np.unique(np.linspace(0, len(split) - 1, rows * columns).round().astype(int))
     for place, index in enumerate(chosen.tolist()):
         top, left = place // columns * tile, place % columns * tile
-        sheet[top : top + tile, left : left + tile] = _tile(split, index, class_names, tile)
+        sheet[top : top + tile, left : left + tile] = _tile(
+            split, index, _truth(split, index, class_names), tile
+        )
+    return sheet
+
+
+def comparison_sheet(
+    split: Split,
+    class_names: Sequence[str],
+    detections: Iterable[Mapping[str, Any]],
+    *,
+    min_score: float = 0.3,
+    columns: int = 2,
+    tile: int = 320,
+) -> NDArray[np.uint8]:
+    """BGR image of all images of a (small) split, each twice: ground truth on the left, detections on the right.
+
+    Args:
+        detections: COCO results of these images (`evaluators.accuracy.detect`).
+        min_score: detections below it are left out.
+
+    Raises:
+        UserError: an image cannot be read.
+    """
+    label_of = {identifier: label for label, identifier in enumerate(split.category_ids)}
+    found: dict[int, list[Mark]] = {}
+    for one in detections:
+        if one["score"] >= min_score:
+            x, y, width, height = one["bbox"]
+            label = label_of[one["category_id"]]
+            mark = ((x, y, x + width, y + height), _colour(label), f"{class_names[label]} {one['score']:.2f}")
+            found.setdefault(one["image_id"], []).append(mark)
+    rows = -(-len(split) // columns)
+    sheet = np.full((rows * tile, columns * 2 * tile, 3), 255, dtype=np.uint8)
+    for index, image in enumerate(split.images):
+        top, left = index // columns * tile, index % columns * 2 * tile
+        for marks in (_truth(split, index, class_names), found.get(image.id, [])):
+            sheet[top : top + tile, left : left + tile] = _tile(split, index, marks, tile)
+            left += tile
     return sheet
 
 
@@ -47,25 +89,26 @@ def write_sheet(sheet: NDArray[np.uint8], path: Path) -> None:
         raise UserError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
 
 
-def _tile(split: Split, index: int, class_names: Sequence[str], tile: int) -> NDArray[np.uint8]:
+def _tile(split: Split, index: int, marks: Sequence[Mark], tile: int) -> NDArray[np.uint8]:
     import cv2
 
     square, scale, (left, top) = letterbox(read_image(split.images[index].path), tile, fill=255)
     square = np.ascontiguousarray(square)
-    for box, label, crowd in zip(split.boxes[index], split.labels[index], split.crowd[index], strict=True):
-        x1, y1, x2, y2 = (box * scale + [left, top, left, top]).round().astype(int).tolist()
-        colour = CROWD if crowd else COLOURS[int(label) % len(COLOURS)]
+    for box, colour, text in marks:
+        x1, y1, x2, y2 = (np.asarray(box) * scale + [left, top, left, top]).round().astype(int).tolist()
         cv2.rectangle(square, (x1, y1), (x2, y2), colour, 1)
         place = (x1, max(y1 - 2, 9))
         for ink, width in (((0, 0, 0), 2), (colour, 1)):  # a dark rim keeps names readable
-            cv2.putText(
-                square,
-                class_names[int(label)],
-                place,
-                cv2.FONT_HERSHEY_SIMPLEX,
-                0.36,
-                ink,
-                width,
-                cv2.LINE_AA,
-            )
+            cv2.putText(square, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.36, ink, width, cv2.LINE_AA)
     return square
+
+
+def _truth(split: Split, index: int, class_names: Sequence[str]) -> list[Mark]:
+    return [
+        (box, CROWD if crowd else _colour(int(label)), class_names[int(label)])
+        for box, label, crowd in zip(split.boxes[index], split.labels[index], split.crowd[index], strict=True)
+    ]
+
+
+def _colour(label: int) -> Colour:
+    return COLOURS[label % len(COLOURS)]

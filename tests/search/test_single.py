@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import cv2
 import pytest
 from click.testing import CliRunner
 
@@ -10,8 +11,9 @@ from evaluators.artefact import load_artefact
 from evaluators.data import DetectionData
 from foundation.errors import UserError
 from search import single
-from search.single import RECORD, run_single
+from search.single import run_single
 from search.single_options import SingleTraining
+from search.single_record import RECORD
 from search.train import main
 from yolov6space.candidate import Candidate, Precision
 
@@ -34,7 +36,8 @@ def test_a_network_is_trained_judged_and_written(
     spec: Path, rectangles: DetectionData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
-    result = run_single(asked(spec, rectangles, out, precision="int8"))
+    told = asked(spec, rectangles, out, precision="int8", judge_every=1, tensorboard=True)
+    result = run_single(told)
     artefact = load_artefact(out / "network")
     assert artefact.hash == result["artefact"]["hash"] and artefact.meta.trained
     assert artefact.candidate.precision == Precision(kind="int8", scheme="ptq", float_layers=0)
@@ -44,6 +47,10 @@ def test_a_network_is_trained_judged_and_written(
     assert 0 <= result["deployed"]["figures"]["AP"] <= 1
     assert result["training"]["images_seen"] == 20
     json.dumps(result, allow_nan=False)
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert lines[-1]["step"] == lines[-1]["steps"] == 5
+    assert [line["step"] for line in lines if line["ap"] is not None] == [3]  # after the first of two epochs
+    assert cv2.imread(str(out / "predictions.jpg")).shape == (2 * 320, 4 * 320, 3)  # four images, each twice
 
     monkeypatch.setattr(single, "_train", None)  # nothing is trained twice
     assert run_single(asked(spec, rectangles, out, precision="int8")) == result
@@ -85,7 +92,7 @@ def test_minutes_become_epochs_once(
     told = asked(spec, rectangles, out, epochs=None, minutes=1e-6)
     started: list[int] = []
 
-    def killed(asked, data, options, hardware, teacher):
+    def killed(asked, data, options, hardware, teacher, watch):
         started.append(options.epochs)
         (out / "run").mkdir(exist_ok=True)
         (out / "run" / "checkpoint.pt").touch()
