@@ -35,7 +35,7 @@ def _machine() -> dict[str, Any]:
         "os": platform.platform(),
         "python": platform.python_version(),
         "versions": {name: version for name in _PACKAGES if (version := _version(name))},
-        "git_commit": _git_commit(),
+        **_git_state(),
     }
 
 
@@ -55,14 +55,18 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _git_commit() -> str | None:
+def _git_state() -> dict[str, Any]:
+    """The program's commit, and whether its files differ from it; nothing known outside of a clone."""
     root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
-        return None
+        return {"git_commit": None}
     try:
-        result = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, timeout=5, check=True
+        commit, changes = (
+            subprocess.run(
+                ["git", *arguments], cwd=root, capture_output=True, text=True, timeout=5, check=True
+            ).stdout.strip()
+            for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
         )
     except (OSError, subprocess.SubprocessError):
-        return None
-    return result.stdout.strip()
+        return {"git_commit": None}
+    return {"git_commit": commit, "git_dirty": bool(changes)}

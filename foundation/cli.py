@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from foundation.errors import UserError, WorkFailedError
+from foundation.secrets import mask
 
 TRACEBACK_VARIABLE = "YOLOV6_SEARCH_TRACEBACK"
 
@@ -95,7 +96,7 @@ def is_disk_full(error: BaseException) -> bool:
 
 def progress(message: str) -> None:
     """Tell a person something; standard error, so that `--json` output stays clean."""
-    click.echo(message, err=True)
+    click.echo(mask(message), err=True)
 
 
 def print_json(result: Any) -> None:
@@ -104,5 +105,5 @@ def print_json(result: Any) -> None:
 
 
 def _leave(message: str, code: int) -> NoReturn:
-    click.echo(f"error: {' '.join(message.split())}", err=True)
+    click.echo(f"error: {mask(' '.join(message.split()))}", err=True)
     sys.exit(code)

@@ -22,7 +22,9 @@ from search.evidence import deployed_evidence, measurement_from, over_target
 from search.stages import WEIGHTS_FILE, TrainJob
 from search.study import Known, propose
 from storage.errors import LeaseLostError
+from storage.follow import StudyFollower
 from storage.front import pareto_front
+from storage.owners import this_owner
 from storage.records import LATENCY_MS, NewEstimate, NewMeasurement, StudyRecord, TrialRecord
 from storage.repository import Repository
 from storage.states import Origin, Rung, TrialKind, TrialState
@@ -97,6 +99,8 @@ class Conductor:
     view: View
     stopped: Callable[[], bool] = lambda: False
     estimator: Estimator | None = None
+    _follower: StudyFollower = field(init=False)
+    _known_of: dict[int, tuple[TrialRecord, Known]] = field(default_factory=dict)
     _running: dict[int, TrainJob] = field(default_factory=dict)
     _too_long: set[str] = field(default_factory=set)
     _postponed: set[int] = field(default_factory=set)
@@ -104,6 +108,9 @@ class Conductor:
     _refused_in_a_row: int = 0
     _exploring: bool = True
     _done: bool = False
+
+    def __post_init__(self) -> None:
+        self._follower = StudyFollower(self.repository, self.study.id)
 
     # -- what runs next -------------------------------------------------------------------------------
 
@@ -122,7 +129,6 @@ class Conductor:
     def next_job(self) -> TrainJob | None:
         """The next training worth its time; judges latency on the way and refuses what is too slow."""
         while not self.stopped() and not self._done:
-            self._renew_leases()
             if self._exploring:
                 job = self._explore()
                 if job is not None:
@@ -183,15 +189,16 @@ class Conductor:
                 self.view.event("the space is exhausted: every candidate has been tried")
                 return None
             if self._training_seconds(candidate, self.policy.epochs) <= self.plan.left_for_exploring():
-                return self.repository.trial(self._add(candidate, kind=TrialKind.SAMPLED))
+                added = self._add(candidate, kind=TrialKind.SAMPLED, claim_by=this_owner())
+                return self.repository.trial(added)
             taken.add(candidate.key)
             self._too_long.add(candidate.key)
         return None
 
     def _consider(self, trial: TrialRecord) -> TrainJob | None:
-        """Claim a waiting trial, find out its latency, and make a job of it if it is within the limit."""
+        """Claim a trial that waits, find out its latency, and make a job of it if it is within the limit."""
         candidate = Candidate.from_dict(trial.spec)
-        if not self.repository.claim(trial.id):
+        if trial.state is not TrialState.RUNNING and not self.repository.claim(trial.id):
             return None
         estimate = self._estimate(candidate)
         if estimate is not None and self._too_slow(estimate):
@@ -203,9 +210,10 @@ class Conductor:
         elif trial.untrained_latency is None:
             try:
                 measured = measurement_from(self.judge(dict(trial.spec)), Rung.UNTRAINED)
-            except JudgementError as error:
-                self.repository.fail(trial.id, str(error))
-                self.view.event(f"trial {trial.number} {trial.title}: failed: {error}")
+            except (JudgementError, KeyError, TypeError, ValueError) as error:
+                reason = str(error) if isinstance(error, JudgementError) else f"no usable latency: {error!r}"
+                self.repository.fail(trial.id, reason)
+                self.view.event(f"trial {trial.number} {trial.title}: failed: {reason}")
                 return None
             except BaseException:
                 self.repository.release(trial.id)  # the machine or the person stopped it, not the candidate
@@ -260,8 +268,8 @@ class Conductor:
         """The one to train longer: of the front before others, of high AP before low; and how many are left."""
         trials = [trial for trial in self._trials() if trial.feasible]
         front = {trial.id for trial in pareto_front(trials)}
-        events = self.repository.events(self.study.id, limit=100_000)
-        tried = self._finalists | {event.trial_id for event in events if event.kind == LONGER}
+        events = self.repository.events(self.study.id, kinds=[LONGER], limit=100_000)
+        tried = self._finalists | {event.trial_id for event in events}
         ranked = []
         for trial in trials:
             deployed = trial.deployed
@@ -281,19 +289,28 @@ class Conductor:
     # -- what came of it ------------------------------------------------------------------------------
 
     def progressed(self, job: TrainJob, progress: Mapping[str, Any]) -> None:
-        """Show how far a training is, and keep its lease."""
-        self._renew_leases()
+        """Show how far a training is."""
         self.view.training(self.repository.trial(job.trial_id), progress)
 
     def succeeded(self, job: TrainJob, result: Mapping[str, Any]) -> None:
-        """Store a result of `train_and_deploy`; a longer training counts only where it is better."""
+        """Store a result of `train_and_deploy`; a longer training counts only where it is better.
+
+        A result that lacks a figure or holds an impossible one fails the trial, nothing else.
+        """
         self._running.pop(job.trial_id, None)
+        try:
+            self._store(job, result)
+        except (KeyError, TypeError, ValueError) as error:
+            what = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+            self.failed(job, f"its result cannot be used: {what}")
+
+    def _store(self, job: TrainJob, result: Mapping[str, Any]) -> None:
         trial = self.repository.trial(job.trial_id)
         gflops = self._gflops(Candidate.from_dict(job.candidate))
+        evidence = deployed_evidence(result)
         self.plan.learn(
             gflops, result["images_seen"], result["training_seconds"], result["deployed"]["seconds"]
         )
-        evidence = deployed_evidence(result)
         ap, measured = evidence.deployed.ap, evidence.measurement
         words = f"AP {'undefined' if ap is None else f'{ap:.3f}'}, {_latency_words(measured, trial)}"
         if trial.state is TrialState.RUNNING:
@@ -309,6 +326,20 @@ class Conductor:
             outcome = f"longer training gave {words}: the earlier weights are kept"
         self.repository.add_event(self.study.id, LONGER, outcome, trial_id=trial.id)
         self.view.event(f"trial {trial.number} {trial.title}: {outcome}")
+
+    def lost(self, job: TrainJob, cause: str) -> None:
+        """A job whose worker is gone: it is tried again, at most `MAX_ATTEMPTS` times in all its runs."""
+        self._running.pop(job.trial_id, None)
+        trial = self.repository.trial(job.trial_id)
+        if trial.state is not TrialState.RUNNING:
+            text = f"longer training: {cause}: the earlier weights are kept"
+            self.repository.add_event(self.study.id, LONGER, text, trial_id=trial.id)
+            self.view.event(f"trial {trial.number} {trial.title}: {text}")
+            return
+        state = self.repository.lost(trial.id, cause)
+        self._exploring = self._exploring or state is TrialState.WAITING
+        then = "it is tried again" if state is TrialState.WAITING else "given up"
+        self.view.event(f"trial {trial.number} {trial.title}: {cause}; {then}")
 
     def failed(self, job: TrainJob, reason: str, *, out_of_time: bool = False) -> None:
         """Store why a job gave no result; one that was only cut short waits for the next run."""
@@ -344,9 +375,16 @@ class Conductor:
     # -- small things ---------------------------------------------------------------------------------
 
     def _trials(self) -> list[TrialRecord]:
-        return self.repository.trials(self.study.id)
+        return self._follower.trials()
 
-    def _add(self, candidate: Candidate, *, kind: TrialKind, name: str | None = None) -> int:
+    def _add(
+        self,
+        candidate: Candidate,
+        *,
+        kind: TrialKind,
+        name: str | None = None,
+        claim_by: str | None = None,
+    ) -> int:
         price = cost(
             candidate.model,
             num_classes=self.policy.num_classes,
@@ -361,9 +399,18 @@ class Conductor:
             label=candidate.label,
             params=price.params,
             flops=price.flops,
+            claim_by=claim_by,
         )
 
     def _known(self, trial: TrialRecord) -> Known:
+        before = self._known_of.get(trial.id)
+        if before is not None and before[0] is trial:  # unchanged since: the same record
+            return before[1]
+        known = self._read_known(trial)
+        self._known_of[trial.id] = (trial, known)
+        return known
+
+    def _read_known(self, trial: TrialRecord) -> Known:
         latency = trial.latency.median_ms if trial.latency else None
         if latency is None:
             latency = trial.latency_estimate.value if trial.latency_estimate else None
@@ -405,11 +452,6 @@ class Conductor:
 
     def _training_seconds(self, candidate: Candidate, epochs: int) -> float:
         return self.plan.seconds_for(self._gflops(candidate), self.policy.train_images, epochs)
-
-    def _renew_leases(self) -> None:
-        for trial_id in self._running:
-            if self.repository.trial(trial_id).state is TrialState.RUNNING:
-                self.repository.renew(trial_id)
 
 
 def _latency_words(measured: NewMeasurement | None, trial: TrialRecord) -> str:

@@ -19,11 +19,13 @@ from search.abilities import require_able
 from search.budget import TimePlan, TrainingCost, exploration_epochs
 from search.conductor import Conductor, JudgementError, Policy
 from search.estimates import estimator_for
+from search.keeper import Keeper, kept_leases
 from search.options import DEFAULT_TIME_BUDGET_S, DEFAULT_TRAIN_BATCH, SearchOptions
 from search.stages import Bench
 from search.view import SearchView
 from search.workers import RemoteJudge, ray_session, run_jobs
 from storage import Repository, StudyRecord, TrialRecord, url_default
+from storage.follow import StudyFollower
 from yolov6space.candidate import Candidate, Precision
 from yolov6space.cost import cost
 from yolov6space.space import Space
@@ -81,7 +83,9 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
     folder = RUNS / name
     _require_disk(folder)
     with contextlib.ExitStack() as stack:
-        repository = stack.enter_context(Repository.open(options.storage or url_default()))
+        repository = stack.enter_context(
+            Repository.open(options.storage or url_default(), must_exist=options.resume)
+        )
         bench = Bench(
             data=_absolute(options.data),
             hardware=hardware.name,
@@ -96,8 +100,7 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
         wanted = _settings(options, data, hardware, space, image_size)
         known = _known_study(repository, name, wanted, options)
         if known is not None:
-            repository.hold_study(known.id)
-            stack.callback(repository.release_study, known.id)
+            keeper = _hold(stack, repository, known.id)
             recovered = repository.recover(known.id)
             progress(
                 f"continuing study {name}: {len(repository.trials(known.id))} trials known"
@@ -114,21 +117,25 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
         if known is None:
             wanted["epochs"] = options.epochs or _epochs(options, data, image_size, training)
             known = repository.create_study(name, wanted, target_latency_ms=options.target_ms)
-            repository.hold_study(known.id)
-            stack.callback(repository.release_study, known.id)
+            keeper = _hold(stack, repository, known.id)
         progress(
             f"study {name}: an exploring training has {known.settings['epochs']} epochs of "
             f"{len(data.split('train'))} images, {image_size} px, batch {options.batch}, limit {options.target_ms:g} ms"
         )
         plan = TimePlan(budget_s=options.time_budget_s, cost=training)
         study = known
+        shown = StudyFollower(repository, study.id)
         view = SearchView(
             f"{name}  ({hardware.name})",
             options.target_ms,
-            lambda: repository.trials(study.id),
+            shown.trials,
             plan.left,
             quiet=quiet,
         )
+
+        def stopped() -> bool:
+            return stop.is_set() or keeper.lost
+
         conductor = Conductor(
             repository=repository,
             study=study,
@@ -137,15 +144,17 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
             plan=plan,
             judge=judge,
             view=view,
-            stopped=stop.is_set,
+            stopped=stopped,
             estimator=estimator,
         )
         conductor.add_fixed_trials()
         with view:
             try:
-                run_jobs(conductor, bench, workers=options.worker_count(), folder=folder, stopped=stop.is_set)
+                run_jobs(conductor, bench, workers=options.worker_count(), folder=folder, stopped=stopped)
             finally:
                 conductor.release_running()
+        if keeper.problem is not None:
+            raise keeper.problem
         return SearchResult(
             study, repository.trials(study.id), repository.url, folder, stop.is_set(), options
         )
@@ -159,6 +168,12 @@ def _space(name: str | None, hardware: Hardware) -> Space:
     described = space.to_dict()
     precisions = list(supported_precisions(hardware))
     return Space.from_dict({**described, "dimensions": {**described["dimensions"], "precision": precisions}})
+
+
+def _hold(stack: contextlib.ExitStack, repository: Repository, study_id: int) -> Keeper:
+    repository.hold_study(study_id)
+    stack.callback(repository.release_study, study_id)
+    return stack.enter_context(kept_leases(repository, study_id))
 
 
 def _absolute(source: str) -> str:

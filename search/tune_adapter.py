@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ray.tune import Stopper
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from foundation.errors import UserError
+from search.causes import NO_SPACE, WORKER_SILENCE_S, lost_cause
 from storage import LeaseLostError
 
 if TYPE_CHECKING:
@@ -22,6 +26,7 @@ JOB = "job"
 BENCH = "bench"
 OUTCOME = "outcome"
 PROGRESS = "progress"
+ENOUGH_SPACE_BYTES = 500 * 2**20  # with this much left it was the trial that took too much, not the machine
 
 
 class _NeverSaved:
@@ -37,12 +42,21 @@ class StudySearcher(_NeverSaved, Searcher):
     `problem` is what stopped it: a UserError (full disk, lost database) that the driver raises again.
     """
 
-    def __init__(self, source: JobSource, bench: Bench, stopped: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        source: JobSource,
+        bench: Bench,
+        stopped: Callable[[], bool],
+        silence_s: float = WORKER_SILENCE_S,
+    ) -> None:
         super().__init__()
+        self._silence_s = silence_s
         self._source = source
         self._bench = bench
         self._stopped = stopped
         self._running: dict[str, TrainJob] = {}
+        self._heard: dict[str, float] = {}
+        self._errors: dict[str, BaseException] = {}
         self.problem: UserError | None = None
 
     @property
@@ -62,23 +76,33 @@ class StudySearcher(_NeverSaved, Searcher):
         if job is None:
             return Searcher.FINISHED if self._source.done or self.ended else None
         self._running[trial_id] = job
+        self._heard[trial_id] = time.monotonic()
         return {JOB: json.dumps(job.to_dict()), BENCH: json.dumps(asdict(self._bench))}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Progress of a running job."""
+        self._heard[trial_id] = time.monotonic()
         if trial_id in self._running and PROGRESS in result:
             self._guarded(self._source.progressed, self._running[trial_id], json.loads(result[PROGRESS]))
+
+    def worker_lost(self, trial_id: str, error: BaseException | None) -> None:
+        """What Ray says about a worker that died; `on_trial_complete` follows."""
+        if error is not None:
+            self._errors[trial_id] = error
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """The end of a job: its outcome, or none when its process died."""
         job = self._running.pop(trial_id, None)
+        heard, died = self._heard.pop(trial_id, 0.0), self._errors.pop(trial_id, None)
         if job is None or self.ended:
             return  # the driver puts what was still running back to waiting
         outcome = json.loads((result or {}).get(OUTCOME, "null"))
         if outcome is None:
-            self._guarded(self._source.failed, job, "the worker process died (out of memory?)")
+            self._guarded(self._source.lost, job, lost_cause(died, heard, self._silence_s))
+        elif "no_space" in outcome:
+            self._no_space(job)
         elif "fatal" in outcome:
             self.problem = UserError(outcome["fatal"])
         elif "failed" in outcome:
@@ -87,6 +111,13 @@ class StudySearcher(_NeverSaved, Searcher):
             )
         else:
             self._guarded(self._source.succeeded, job, outcome)
+
+    def _no_space(self, job: TrainJob) -> None:
+        # its files are gone by now: with room again, the search goes on and the trial is tried once more
+        if shutil.disk_usage(self._bench.folder).free >= ENOUGH_SPACE_BYTES:
+            self._guarded(self._source.lost, job, "no space left on the device where it ran")
+        else:
+            self.problem = UserError(NO_SPACE)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save."""
@@ -105,6 +136,29 @@ def _as_user_error(error: UserError | LeaseLostError) -> UserError:
     if isinstance(error, UserError):
         return error
     return UserError(f"another program took over this study: {error}; end that one, or use another --study")
+
+
+class StudyScheduler(_NeverSaved, FIFOScheduler):
+    """Trials in the order they are asked for, none stopped early; tells the searcher why a worker was lost.
+
+    Ranking and stopping are the conductor's: it knows rungs and limits, Tune does not.
+    """
+
+    def __init__(self, searcher: StudySearcher) -> None:
+        super().__init__()
+        self._searcher = searcher
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Called before the searcher hears that the trial has ended."""
+        self._searcher.worker_lost(trial.trial_id, _error_of(trial))
+
+
+def _error_of(trial: Any) -> BaseException | None:
+    try:
+        found = trial.get_pickled_error() or trial.get_error()
+    except Exception:  # noqa: BLE001 - the reason is worth having, not worth an end of the search
+        return None
+    return found if isinstance(found, BaseException) else None
 
 
 class StopWhenEnded(_NeverSaved, Stopper):

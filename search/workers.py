@@ -8,6 +8,7 @@ JSON, failures included.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import json
 import logging
 import os
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from foundation.cli import is_disk_full
 from foundation.errors import UserError
+from search.causes import NO_SPACE, WORKER_SILENCE_S
 from search.conductor import JudgementError
 
 if TYPE_CHECKING:
@@ -43,6 +45,9 @@ class JobSource(Protocol):
 
     def failed(self, job: TrainJob, reason: str, *, out_of_time: bool = False) -> None:
         """A job ended without a result."""
+
+    def lost(self, job: TrainJob, cause: str) -> None:
+        """The worker of a job is gone; it may be tried again."""
 
 
 @contextlib.contextmanager
@@ -114,7 +119,6 @@ class RemoteJudge:
 
 
 JUDGEMENT_TIMEOUT_S = 300.0
-NO_SPACE = "no space left on the device: free some and run again; everything finished is kept"
 
 
 class _Judge:
@@ -143,21 +147,27 @@ def run_jobs(
     folder: Path,
     stopped: Callable[[], bool],
     runner: Callable[[dict[str, Any]], None] | None = None,
+    silence_s: float = WORKER_SILENCE_S,
 ) -> None:
     """Let Ray Tune run the source's jobs on `workers` processes until it is done or `stopped()`.
 
     Args:
         runner: the trainable; another one in tests. It reports progress and exactly one outcome.
+        silence_s: how long a worker may report nothing before it counts as hung.
     """
     from ray import tune
 
-    from search.tune_adapter import StopWhenEnded, StudySearcher
+    from search.tune_adapter import StopWhenEnded, StudyScheduler, StudySearcher
 
-    searcher = StudySearcher(source, bench, stopped)
+    searcher = StudySearcher(source, bench, stopped, silence_s)
     tune.Tuner(
-        tune.with_resources(runner or _run_job, {"cpu": bench.threads}),
+        tune.with_resources(runner or _run_job, trial_resources(bench.threads)),
         tune_config=tune.TuneConfig(
-            search_alg=searcher, num_samples=-1, max_concurrent_trials=workers, reuse_actors=True
+            search_alg=searcher,
+            scheduler=StudyScheduler(searcher),
+            num_samples=-1,
+            max_concurrent_trials=workers,
+            reuse_actors=True,
         ),
         run_config=tune.RunConfig(
             name="ray",
@@ -169,6 +179,34 @@ def run_jobs(
     ).fit()
     if searcher.problem is not None:
         raise searcher.problem
+
+
+def trial_resources(threads: int) -> dict[str, float]:
+    """CPUs, and a GPU where the cluster has any, of one training; never more than its largest node has."""
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    cpus = min(float(threads), max((node.get("CPU", 0.0) for node in nodes), default=1.0))
+    gpus = any(node.get("GPU", 0.0) >= 1 for node in nodes)
+    return {"cpu": max(1.0, cpus), "gpu": 1.0 if gpus else 0.0}
+
+
+@contextlib.contextmanager
+def watchdog(silence_s: float = WORKER_SILENCE_S) -> Iterator[Callable[[], None]]:
+    """End this process if the block is silent for `silence_s`; it gives a function that says "alive".
+
+    The timer is a thread in C, so it also ends code that hangs without ever giving the interpreter back.
+    """
+    with Path(os.devnull).open("w") as nowhere:
+
+        def alive() -> None:
+            faulthandler.dump_traceback_later(silence_s, exit=True, file=nowhere)
+
+        alive()
+        try:
+            yield alive
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
 
 def _run_job(config: dict[str, Any]) -> None:
@@ -183,19 +221,21 @@ def _run_job(config: dict[str, Any]) -> None:
     bench = Bench(**json.loads(config[BENCH]))
 
     def tell(progress: Any) -> None:
+        alive()
         tune.report({PROGRESS: json.dumps(asdict(progress))})
 
     try:
-        outcome = train_and_deploy(job, bench, tell)
+        with watchdog() as alive:
+            outcome = train_and_deploy(job, bench, tell)
     except OutOfTime as error:
         outcome = {"failed": one_line(error), "out_of_time": True}
     except TrainingDiverged as error:
         outcome = {"failed": one_line(error)}
     except UserError as error:  # the data or the machine, not the candidate: every other would fail alike
         outcome = {"fatal": one_line(error)}
-    except Exception as error:  # noqa: BLE001 - whatever happened must reach the database as a reason
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever happened must become a reason
         full = is_disk_full(error)
-        outcome = {"fatal": NO_SPACE} if full else {"failed": f"{type(error).__name__}: {one_line(error)}"}
+        outcome = {"no_space": True} if full else {"failed": f"{type(error).__name__}: {one_line(error)}"}
     tune.report({OUTCOME: json.dumps(outcome)})
 
 

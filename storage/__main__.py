@@ -6,7 +6,10 @@ from foundation.cli import json_option, print_json, progress, run
 from foundation.errors import UserError
 
 _storage_option = click.option(
-    "--storage", "url", default=None, help="Database URL; default sqlite:///runs/search.db."
+    "--storage",
+    "url",
+    metavar="URL",
+    help="Database. [default: $YOLOV6_SEARCH_STORAGE, else sqlite:///runs/search.db]",
 )
 
 
@@ -73,7 +76,7 @@ def release(url: str | None, name: str) -> None:
     from storage.repository import Repository
     from storage.urls import url_default
 
-    with Repository.open(url or url_default()) as repository:
+    with Repository.open(url or url_default(), must_exist=True) as repository:
         study = repository.get_study(name)
         if study.driver_owner is None:
             progress(f"study {name} is free already")

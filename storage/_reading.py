@@ -1,11 +1,10 @@
 """Turns rows into records, inside a transaction; the number of queries does not grow with the trials."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, func, select, text
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Connection, Row, Select, select, text
 
 from foundation.errors import UserError
 from storage.models import (
@@ -37,6 +36,7 @@ _STUDY = (
     Study.target_latency_ms,
     Study.settings,
     Study.driver_owner,
+    Study.driver_expires_at,
 )
 _EVALUATION = (
     Evaluation.id,
@@ -92,31 +92,37 @@ _TRIAL = (
 )
 
 
-def study(session: Session, name: str, where: str) -> StudyRecord:
+def study(connection: Connection, name: str, where: str) -> StudyRecord:
     """The study of that name. Raises UserError that lists the known ones."""
-    row = session.execute(select(*_STUDY).where(Study.name == name)).first()
+    row = connection.execute(select(*_STUDY).where(Study.name == name)).first()
     if row is None:
-        names = [found.name for found in studies(session)]
+        names = [found.name for found in studies(connection)]
         known = f"it has {', '.join(names[:10])}" if names else "it has none yet"
         raise UserError(f"there is no study {name!r} in {where}; {known}")
     return StudyRecord(**row._mapping)
 
 
-def studies(session: Session) -> list[StudyRecord]:
+def studies(connection: Connection) -> list[StudyRecord]:
     """All studies, newest first."""
-    return [StudyRecord(**row._mapping) for row in session.execute(select(*_STUDY).order_by(Study.id.desc()))]
+    return [
+        StudyRecord(**row._mapping) for row in connection.execute(select(*_STUDY).order_by(Study.id.desc()))
+    ]
 
 
-def trials(session: Session, study_id: int | None, trial_id: int | None = None) -> list[TrialRecord]:
-    """The trials of a study by number, or the one trial of that id."""
-    chosen: ColumnElement[bool] = Trial.id == trial_id if study_id is None else Trial.study_id == study_id
+def trials(
+    connection: Connection, study_id: int | None, trial_ids: Collection[int] = ()
+) -> list[TrialRecord]:
+    """The trials of a study by number, or those of some ids."""
+    chosen: ColumnElement[bool] = Trial.study_id == study_id
+    if study_id is None:
+        chosen = Trial.id.in_(trial_ids)
     evaluations: defaultdict[int, dict[Origin, EvaluationRecord]] = defaultdict(dict)
     measurements: defaultdict[int, list[MeasurementRecord]] = defaultdict(list)
     estimates: defaultdict[int, list[EstimateRecord]] = defaultdict(list)
 
     def parts(statement: Select[*tuple[Any, ...]], table: Any) -> Any:
         # oldest first, so that the newest is met last
-        return session.execute(
+        return connection.execute(
             statement.join(Trial, Trial.id == table.trial_id).where(chosen).order_by(table.id)
         )
 
@@ -132,7 +138,7 @@ def trials(session: Session, study_id: int | None, trial_id: int | None = None) 
     statement = statement.join(Study, Study.id == Trial.study_id).where(chosen).order_by(Trial.number)
     return [
         _trial(row, evaluations.get(row.id, {}), measurements.get(row.id, []), estimates.get(row.id, []))
-        for row in session.execute(statement)
+        for row in connection.execute(statement)
     ]
 
 
@@ -180,24 +186,26 @@ def _fields(row: Row[Any], **replaced: Any) -> dict[str, Any]:
     return fields
 
 
-def count_by_state(session: Session, study_id: int) -> dict[TrialState, int]:
-    """How many trials are in each state, all states named."""
-    statement = select(Trial.state, func.count()).where(Trial.study_id == study_id).group_by(Trial.state)
-    counts = {TrialState(state): count for state, count in session.execute(statement)}
-    return {state: counts.get(state, 0) for state in TrialState}
-
-
-def events(session: Session, study_id: int, trial_id: int | None, limit: int) -> list[EventRecord]:
+def events(
+    connection: Connection,
+    study_id: int,
+    trial_id: int | None,
+    kinds: Collection[str] | None,
+    after: int,
+    limit: int,
+) -> list[EventRecord]:
     """The newest events, oldest of them first."""
     statement = select(Event.id, Event.trial_id, Event.at, Event.kind, Event.message)
-    statement = statement.where(Event.study_id == study_id)
+    statement = statement.where(Event.study_id == study_id, Event.id > after)
     if trial_id is not None:
         statement = statement.where(Event.trial_id == trial_id)
-    rows = session.execute(statement.order_by(Event.id.desc()).limit(limit)).all()
+    if kinds is not None:
+        statement = statement.where(Event.kind.in_(kinds))
+    rows = connection.execute(statement.order_by(Event.id.desc()).limit(limit)).all()
     return [EventRecord(**row._mapping) for row in reversed(rows)]
 
 
-def artefacts(session: Session, trial_id: int) -> list[ArtefactRecord]:
+def artefacts(connection: Connection, trial_id: int) -> list[ArtefactRecord]:
     """What a trial has on disk, newest last."""
     columns = (
         ArtefactRow.hash,
@@ -206,28 +214,28 @@ def artefacts(session: Session, trial_id: int) -> list[ArtefactRecord]:
         ArtefactRow.size_bytes,
         ArtefactRow.created_at,
     )
-    rows = session.execute(
+    rows = connection.execute(
         select(*columns).where(ArtefactRow.trial_id == trial_id).order_by(ArtefactRow.created_at)
     )
     return [ArtefactRecord(**row._mapping) for row in rows]
 
 
-def samples_ms(session: Session, measurement_id: int) -> tuple[float, ...]:
+def samples_ms(connection: Connection, measurement_id: int) -> tuple[float, ...]:
     """The raw samples of a measurement."""
     statement = select(MeasurementRow.samples_ms).where(MeasurementRow.id == measurement_id)
-    return tuple(session.scalars(statement).one())
+    return tuple(connection.scalars(statement).one())
 
 
-def environment(session: Session, environment_id: int) -> Mapping[str, Any]:
+def environment(connection: Connection, environment_id: int) -> Mapping[str, Any]:
     """Hardware, versions and threads of a measurement."""
-    return session.scalars(select(Environment.data).where(Environment.id == environment_id)).one()
+    return connection.scalars(select(Environment.data).where(Environment.id == environment_id)).one()
 
 
-def problems(session: Session) -> list[str]:
+def problems(connection: Connection) -> list[str]:
     """What the database itself finds wrong; PostgreSQL looks after that on its own."""
-    if session.get_bind().dialect.name != "sqlite":
+    if connection.dialect.name != "sqlite":
         return []
-    damage = session.execute(text("PRAGMA quick_check")).scalars().all()
-    orphans = session.execute(text("PRAGMA foreign_key_check")).all()
+    damage = connection.execute(text("PRAGMA quick_check")).scalars().all()
+    orphans = connection.execute(text("PRAGMA foreign_key_check")).all()
     found = [line for line in damage if line != "ok"]
     return found + [f"a row of {row[0]} refers to a missing row of {row[2]}" for row in orphans]

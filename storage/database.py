@@ -1,7 +1,8 @@
 """Connections and schema versions: open, migrate, check, and begin transactions that never deadlock."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event, inspect, text
 
 from foundation.errors import UserError
 from storage.errors import RecordRefusedError
+from storage.files import prepare_file, read_only_address
 from storage.models import Base
 from storage.translate import translated
 from storage.urls import parse_url, shown, sqlite_path
@@ -23,34 +25,52 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 0x594F4C36  # any number, the same in every program version
 
 
-def open_engine(url: str, *, read_only: bool = False) -> Engine:
+def open_engine(url: str, *, read_only: bool = False, must_exist: bool = False) -> Engine:
     """Connect to a database whose schema is current.
 
     Without `read_only` the database is created or migrated first; with it nothing is ever written, not even
-    a migration. Raises UserError: bad URL, unreachable, not a database, other version, missing.
+    a migration; with `must_exist` it is migrated but never created. Raises UserError: bad URL, unreachable, not
+    a database, other version, missing.
     """
-    parsed = parse_url(url)
-    engine, _ = _opened(parsed, read_only)
+    engine, _ = _opened(parse_url(url), read_only, must_exist)
+    return engine
+
+
+def memory_engine() -> Engine:
+    """A new database in memory; its one connection serves one thread after the other."""
+    engine = create_engine(
+        "sqlite+pysqlite:///:memory:",
+        poolclass=QueuePool,
+        pool_size=1,
+        max_overflow=0,
+        pool_timeout=SQLITE_BUSY_SECONDS,
+        connect_args={"check_same_thread": False},
+        json_serializer=_to_json,
+    )
+    _own_transactions(engine, read_only=False)
+    upgrade(engine)
     return engine
 
 
 def upgrade_url(url: URL) -> tuple[str | None, str]:
     """Create or migrate the database at `url`; its versions before and after. Raises UserError."""
-    engine, versions = _opened(url, read_only=False)
+    engine, versions = _opened(url, read_only=False, must_exist=False)
     engine.dispose()
     return versions
 
 
-def _opened(url: URL, read_only: bool) -> tuple[Engine, tuple[str | None, str]]:
+def _opened(url: URL, read_only: bool, must_exist: bool) -> tuple[Engine, tuple[str | None, str]]:
     path = sqlite_path(url)
     if path is not None:
-        _prepare_file(path, read_only)
+        prepare_file(path, read_only=read_only, must_exist=must_exist)
     engine = connect(url, read_only=read_only)
     try:
         with translated(url):
             if read_only:
                 check_version(engine)
                 return engine, (head_version(), head_version())
+            if must_exist:
+                require_search(engine)
             return engine, upgrade(engine)
     except BaseException:
         engine.dispose()
@@ -64,7 +84,7 @@ def connect(url: URL, *, read_only: bool = False) -> Engine:
     try:
         options = "-c default_transaction_read_only=on" if read_only else ""
         arguments = {"connect_timeout": 10, "options": options}
-        return create_engine(url, pool_pre_ping=True, connect_args=arguments, json_serializer=_to_json)
+        return create_engine(url, connect_args=arguments, json_serializer=_to_json)
     except ModuleNotFoundError:
         raise UserError(
             "PostgreSQL needs the package psycopg: pip install 'yolov6-search[postgres]'"
@@ -90,7 +110,7 @@ def check_version(engine: Engine) -> None:
         version = _known_version(connection)
     where = shown(engine.url)
     if version is None:
-        raise UserError(f"database {where} holds no search yet; run python -m search.run first")
+        raise _no_search(engine)
     if version != head_version():
         raise UserError(
             f"database {where} is at version {version}, this program reads version {head_version()}; "
@@ -98,12 +118,22 @@ def check_version(engine: Engine) -> None:
         )
 
 
+def require_search(engine: Engine) -> None:
+    """Raise UserError unless the database holds a search, of whatever version. Changes nothing."""
+    if schema_version(engine) is None:
+        raise _no_search(engine)
+
+
+def _no_search(engine: Engine) -> UserError:
+    return UserError(f"database {shown(engine.url)} holds no search yet; run python -m search.run first")
+
+
 def upgrade(engine: Engine) -> tuple[str | None, str]:
     """Create or migrate the schema in one transaction; two programs may do it at once.
 
     Returns the versions before and after. Raises UserError for a newer or foreign database.
     """
-    with engine.begin() as connection:
+    with engine.connect() as connection, _without_foreign_keys(connection), connection.begin():
         if engine.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
         before = _known_version(connection)
@@ -113,7 +143,32 @@ def upgrade(engine: Engine) -> tuple[str | None, str]:
             config = _config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+            _require_references(connection)
     return before, head_version()
+
+
+@contextmanager
+def _without_foreign_keys(connection: Connection) -> Iterator[None]:
+    """SQLite changes a table by making it anew; with foreign keys on, that would drop what refers to it."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    driver: Any = connection.connection.driver_connection
+    driver.execute("PRAGMA foreign_keys = OFF")  # means nothing inside a transaction
+    try:
+        yield
+    finally:
+        driver.execute("PRAGMA foreign_keys = ON")
+
+
+def _require_references(connection: Connection) -> None:
+    if connection.dialect.name == "sqlite":
+        broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+        if broken is not None:
+            raise UserError(
+                f"database {shown(connection.engine.url)} cannot be upgraded: a row of {broken[0]} refers to a "
+                f"missing row of {broken[2]}; nothing was changed, restore a copy"
+            )
 
 
 def _config() -> Config:
@@ -155,31 +210,20 @@ def _require_free(connection: Connection) -> None:
         )
 
 
-def _prepare_file(path: Path, read_only: bool) -> None:
-    if path.is_dir():
-        raise UserError(f"{path} is a folder; name a database file, such as sqlite:///{path}/search.db")
-    if read_only:
-        if not path.exists():
-            raise UserError(
-                f"there is no database at {path}; run python -m search.run first, or name it with --storage"
-            )
-        return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make the folder {path.parent} for the database: {error.strerror}") from None
-
-
 def _sqlite_engine(url: URL, read_only: bool) -> Engine:
     arguments: dict[str, Any] = {"timeout": SQLITE_BUSY_SECONDS}
     path = sqlite_path(url)
     assert path is not None
     if read_only:
-        address = f"{path.resolve().as_uri()}?mode=ro"
-        engine = create_engine(url, creator=_opener(address, arguments), json_serializer=_to_json)
+        opener = _opener(read_only_address(path), arguments)
+        engine = create_engine(url, creator=opener, json_serializer=_to_json)
     else:
         engine = create_engine(url, connect_args=arguments, json_serializer=_to_json)
+    _own_transactions(engine, read_only)
+    return engine
 
+
+def _own_transactions(engine: Engine, read_only: bool) -> None:
     # The driver's own transaction handling begins too late and too weakly; ours begins at once. A writer
     # takes the write lock at the start (IMMEDIATE), so no transaction has to be upgraded half-way, which
     # SQLite would refuse with "database is locked" without waiting.
@@ -190,16 +234,19 @@ def _sqlite_engine(url: URL, read_only: bool) -> Engine:
         cursor.execute("PRAGMA foreign_keys = ON")
         if not read_only:
             cursor.execute("PRAGMA journal_mode = WAL")
-            # A power cut must not drop a finished trial either; commits are few beside trainings.
-            cursor.execute("PRAGMA synchronous = FULL")
         cursor.close()
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
-        reading = read_only or connection.get_execution_options().get("reading", False)
-        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
-
-    return engine
+        options = connection.get_execution_options()
+        if read_only or options.get("reading", False):
+            connection.exec_driver_sql("BEGIN")
+            return
+        # A power cut must not drop a finished trial. Waiting for the disk at every claim and lease as well
+        # would cost most of the speed, and what those say is worth nothing after a power cut.
+        safe = options.get("durable", True)
+        connection.exec_driver_sql(f"PRAGMA synchronous = {'FULL' if safe else 'NORMAL'}")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _to_json(value: Any) -> str:

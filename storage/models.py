@@ -1,4 +1,4 @@
-"""The schema of the database, version 0001: what is known about studies, trials and what was measured.
+"""The schema of the database, version 0002: what is known about studies, trials and what was measured.
 
 Times are UTC, units are in the column names, and whatever the database can check, it checks. A change here
 needs a migration in `storage/migrations/versions` and a fixture of the old version in the tests.
@@ -76,7 +76,10 @@ class Study(Base):
     """One search: space, data, workload and seed (in `settings`) and the latency it has to stay under."""
 
     __tablename__ = "studies"
-    __table_args__ = (CheckConstraint("target_latency_ms > 0", "target_positive"),)
+    __table_args__ = (
+        CheckConstraint("target_latency_ms > 0", "target_positive"),
+        CheckConstraint("(driver_owner IS NULL) = (driver_expires_at IS NULL)", "driver_has_lease"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(200), unique=True)
@@ -84,6 +87,7 @@ class Study(Base):
     target_latency_ms: Mapped[float | None]
     settings: Mapped[dict[str, Any]]
     driver_owner: Mapped[str | None] = mapped_column(String(300))
+    driver_expires_at: Mapped[datetime | None]
 
 
 class Environment(Base):
@@ -156,6 +160,7 @@ class Evaluation(Base):
 
     __tablename__ = "evaluations"
     __table_args__ = (
+        Index(None, "trial_id", "origin", "ap"),  # holds all that a front needs, so no row is read for it
         CheckConstraint(_one_of("origin", Origin), "origin_known"),
         CheckConstraint("ap BETWEEN 0 AND 1", "ap_in_range"),
         CheckConstraint("ap50 BETWEEN 0 AND 1", "ap50_in_range"),
@@ -165,7 +170,7 @@ class Evaluation(Base):
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id"), index=True)
+    trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id"))
     origin: Mapped[str] = mapped_column(String(16))
     created_at: Mapped[datetime]
     ap: Mapped[float | None]
@@ -182,6 +187,7 @@ class MeasurementRow(Base):
 
     __tablename__ = "measurements"
     __table_args__ = (
+        Index(None, "evaluation_id", "median_ms"),
         CheckConstraint(_one_of("rung", Rung), "rung_known"),
         CheckConstraint(
             "median_ms > 0 AND low_ms > 0 AND low_ms <= median_ms AND median_ms <= high_ms"

@@ -1,20 +1,22 @@
 """The reading half of the repository: records out, nothing in."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-from sqlalchemy import Engine
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, Engine
 
 from foundation.errors import UserError
 from storage import _reading
-from storage.database import open_engine, schema_version
+from storage.database import memory_engine, open_engine, schema_version
+from storage.overview import Overview, count_by_state, overview
 from storage.records import ArtefactRecord, EventRecord, StudyRecord, TrialRecord
 from storage.states import TrialState
+from storage.transaction import run_transaction
 from storage.translate import translated
 from storage.urls import shown
+
+T = TypeVar("T")
 
 
 def utc_now() -> datetime:
@@ -30,15 +32,28 @@ class Reader:
         self._now = now
 
     @classmethod
-    def open(cls, url: str, *, read_only: bool = False, now: Callable[[], datetime] = utc_now) -> Self:
+    def open(
+        cls,
+        url: str,
+        *,
+        read_only: bool = False,
+        must_exist: bool = False,
+        now: Callable[[], datetime] = utc_now,
+    ) -> Self:
         """Open a database, creating or migrating it first; with `read_only` it is never written.
 
         Args:
             url: `sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST/DATABASE`.
+            must_exist: migrate, but never create.
         Raises:
-            UserError: bad URL, unreachable, not a database, read-only, newer version, missing when read-only.
+            UserError: bad URL, unreachable, not a database, read-only, newer version, missing when it must exist.
         """
-        return cls(open_engine(url, read_only=read_only), now)
+        return cls(open_engine(url, read_only=read_only, must_exist=must_exist), now)
+
+    @classmethod
+    def in_memory(cls, *, now: Callable[[], datetime] = utc_now) -> Self:
+        """A database of this process alone that is gone when it is closed: for replays and tests."""
+        return cls(memory_engine(), now)
 
     @property
     def url(self) -> str:
@@ -62,59 +77,69 @@ class Reader:
 
     def problems(self) -> list[str]:
         """What the database itself finds wrong with its contents; empty when it is sound."""
-        with self._reading() as session:
-            return _reading.problems(session)
+        return self._read(_reading.problems)
 
     def get_study(self, name: str) -> StudyRecord:
         """The study of that name. Raises UserError that lists the known ones."""
-        with self._reading() as session:
-            return _reading.study(session, name, self.url)
+        return self._read(lambda connection: _reading.study(connection, name, self.url))
 
     def list_studies(self) -> list[StudyRecord]:
         """All studies, newest first."""
-        with self._reading() as session:
-            return _reading.studies(session)
+        return self._read(_reading.studies)
 
     def trials(self, study_id: int) -> list[TrialRecord]:
         """All trials of a study by number."""
-        with self._reading() as session:
-            return _reading.trials(session, study_id)
+        return self._read(lambda connection: _reading.trials(connection, study_id))
+
+    def trials_by_id(self, trial_ids: Collection[int]) -> list[TrialRecord]:
+        """The trials of these ids by number; ids that are unknown are left out."""
+        return self._read(lambda connection: _reading.trials(connection, None, trial_ids))
 
     def trial(self, trial_id: int) -> TrialRecord:
         """One trial. Raises UserError if there is none."""
-        with self._reading() as session:
-            found = _reading.trials(session, None, trial_id)
+        found = self.trials_by_id([trial_id])
         if not found:
             raise UserError(f"there is no trial with id {trial_id} in {self.url}; see python -m dashboard")
         return found[0]
 
+    def overview(self, study_id: int) -> Overview:
+        """Counts, the front and the best trial, without reading every trial: for a first view."""
+        return self._read(lambda connection: overview(connection, study_id))
+
     def count_by_state(self, study_id: int) -> dict[TrialState, int]:
         """How many trials are in each state, all states named."""
-        with self._reading() as session:
-            return _reading.count_by_state(session, study_id)
+        return self._read(lambda connection: count_by_state(connection, study_id))
 
-    def events(self, study_id: int, *, trial_id: int | None = None, limit: int = 1000) -> list[EventRecord]:
-        """The newest events of a study or of one trial, oldest of them first."""
-        with self._reading() as session:
-            return _reading.events(session, study_id, trial_id, limit)
+    def events(
+        self,
+        study_id: int,
+        *,
+        trial_id: int | None = None,
+        kinds: Collection[str] | None = None,
+        after: int = 0,
+        limit: int = 1000,
+    ) -> list[EventRecord]:
+        """The newest events of a study or of one trial, oldest of them first.
+
+        Args:
+            kinds: only events of these kinds.
+            after: only events with a larger id.
+        """
+        return self._read(
+            lambda connection: _reading.events(connection, study_id, trial_id, kinds, after, limit)
+        )
 
     def artefacts(self, trial_id: int) -> list[ArtefactRecord]:
         """What a trial has on disk, newest last."""
-        with self._reading() as session:
-            return _reading.artefacts(session, trial_id)
+        return self._read(lambda connection: _reading.artefacts(connection, trial_id))
 
     def samples_ms(self, measurement_id: int) -> tuple[float, ...]:
         """The raw samples of a measurement."""
-        with self._reading() as session:
-            return _reading.samples_ms(session, measurement_id)
+        return self._read(lambda connection: _reading.samples_ms(connection, measurement_id))
 
     def environment(self, environment_id: int) -> Mapping[str, Any]:
-        """Hardware, versions and threads of a measurement."""
-        with self._reading() as session:
-            return _reading.environment(session, environment_id)
+        """Hardware, versions, git state and threads of a measurement."""
+        return self._read(lambda connection: _reading.environment(connection, environment_id))
 
-    @contextmanager
-    def _reading(self) -> Iterator[Session]:
-        engine = self._engine.execution_options(reading=True)
-        with translated(self._engine.url), Session(engine) as session, session.begin():
-            yield session
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        return run_transaction(self._engine, work, reading=True)

@@ -99,7 +99,10 @@ class NewArtefact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyRecord:
-    """A study as it was when read. `driver_owner` is the process that is running it, if any."""
+    """A study as it was when read.
+
+    `driver_owner` is the process that is running it, if any, until `driver_expires_at` unless it renews.
+    """
 
     id: int
     name: str
@@ -107,6 +110,7 @@ class StudyRecord:
     target_latency_ms: float | None
     settings: Mapping[str, Any]
     driver_owner: str | None
+    driver_expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

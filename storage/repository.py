@@ -2,35 +2,52 @@
 
 Contract
 - Every method is one transaction: it happens entirely or not at all, also when the process is killed in it.
+  When the database is away for a moment (a restarted server, a lost connection) a method waits and tries
+  again, up to `transaction.OUTAGE_SECONDS`; what was stored is never stored twice.
 - What comes out are frozen records, true at the time of reading; changing one changes nothing here.
-- A trial is created `waiting`. `claim` makes it `running` and gives it to one owner until its lease ends;
-  only that owner may `renew`, `record`, `finish`, mark `infeasible`, `fail` or `release` it. Anyone may end
-  a trial that is `waiting` as infeasible or failed, because nobody holds it. The state of an ended one never
-  changes; to a finished one later evidence may be added.
-- `recover` gives back what dead workers held. A worker that comes back later finds LeaseLostError: its
-  report is refused, so nothing is counted twice.
+- A trial is created `waiting`, or claimed already. `claim` makes it `running` and gives it to one owner until
+  its lease ends; only that owner may `renew`, `record`, `finish`, mark `infeasible`, `fail`, `release` or give it up as
+  `lost`. Anyone may end a trial that is `waiting` as infeasible or failed, because nobody holds it. The state
+  of an ended one never changes; to a finished one later evidence may be added.
+- `lost` and `recover` give back what dead workers held; after MAX_ATTEMPTS of them the trial has failed. A
+  worker that comes back later finds LeaseLostError: its report is refused, so nothing is counted twice.
+- One driver at a time holds a study, by a lease too: `hold_study`, then `renew_study` while it works. A
+  driver whose lease has ended may be replaced and is told so by LeaseLostError.
+- Every change of a trial leaves an event in the same transaction, so events say what to read again.
 - One repository may be used by many threads; every process opens its own.
 - Errors: UserError for anything wrong with the database or a name given by a person (passwords masked),
   RecordRefusedError for a broken constraint, DuplicateCandidateError and LeaseLostError as said below.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, Executable, select
 
-from storage._writing import add_event, add_evidence, ensure_candidate
+from storage._statements import (
+    BACK_TO_WAITING,
+    CLAIM,
+    END_HELD,
+    END_WAITING,
+    FIND_SAME,
+    HOLDER,
+    LOCK_STUDY,
+    RENEW,
+    TOUCH_FINISHED,
+    TOUCH_HELD,
+    add_if_absent,
+    insert_trial,
+)
+from storage._writing import add_event, add_evidence
 from storage.errors import DuplicateCandidateError, LeaseLostError
-from storage.models import Study, Trial
+from storage.models import CandidateRow, Trial
 from storage.owners import describe_owner, owner_alive, this_owner
 from storage.records import NewArtefact, NewEstimate, NewEvaluation, NewMeasurement
 from storage.states import TrialKind, TrialState
-from storage.study_store import StudyStore, changed
+from storage.study_store import LEASE_SECONDS, StudyStore
 from storage.urls import mask
 
-LEASE_SECONDS = 120.0
 MAX_ATTEMPTS = 3  # a trial that lost this many workers is taken to be what kills them
 
 
@@ -48,150 +65,181 @@ class Repository(StudyStore):
         label: str = "",
         params: int | None = None,
         flops: int | None = None,
+        claim_by: str | None = None,
+        lease_seconds: float = LEASE_SECONDS,
     ) -> int:
-        """Add a waiting trial with the next number of the study (from 0); returns its id.
+        """Add a trial with the next number of the study (from 0); returns its id. It waits, or is claimed.
 
         Args:
             spec: the candidate as JSON values.
             label: short description for tables.
             flops: multiply-adds count as two.
+            claim_by: an owner who runs it at once, so that it is never waiting for others.
         Raises:
             DuplicateCandidateError: the study has this candidate already; the exception says which trial.
         """
-        with self._writing() as session:
-            # holding the study's row makes numbers and the duplicate check safe between programs
-            session.execute(select(Study.id).where(Study.id == study_id).with_for_update()).one()
-            same = session.execute(
-                select(Trial.id, Trial.number).where(
-                    Trial.study_id == study_id, Trial.candidate_key == candidate_key
-                )
-            ).first()
-            if same is not None:
+        label = label[:200]
+        key = {"study_id": study_id, "candidate_key": candidate_key}
+
+        def work(connection: Connection) -> int:
+            if connection.dialect.name == "postgresql":
+                # holding the study's row makes numbers safe between programs; SQLite has one writer anyway
+                connection.execute(LOCK_STUDY, {"study_id": study_id}).one()
+            candidate = {"key": candidate_key, "spec": dict(spec), "label": label}
+            add_if_absent(connection, CandidateRow, **candidate, params=params, flops=flops)
+            now = self._now()
+            lease: dict[str, Any] = {"new_state": str(TrialState.WAITING), "owner": None, "expires": None}
+            if claim_by is not None:
+                expires = now + timedelta(seconds=lease_seconds)
+                lease = {"new_state": str(TrialState.RUNNING), "owner": claim_by, "expires": expires}
+            lease["started_at"] = None if claim_by is None else now
+            trial_id = insert_trial(connection, **key, **lease, kind=str(kind), name=name, now=now)
+            if trial_id is None:
+                same = connection.execute(FIND_SAME, key).one()
                 raise DuplicateCandidateError(candidate_key, same.id, same.number)
-            ensure_candidate(session, candidate_key, spec, label, params, flops)
-            last = session.scalar(select(func.max(Trial.number)).where(Trial.study_id == study_id))
-            number = 0 if last is None else last + 1
-            trial_id = session.scalars(
-                insert(Trial)
-                .values(
-                    study_id=study_id,
-                    number=number,
-                    candidate_key=candidate_key,
-                    kind=str(kind),
-                    name=name,
-                    state=str(TrialState.WAITING),
-                    created_at=self._now(),
-                    attempts=0,
-                )
-                .returning(Trial.id)
-            ).one()
-            add_event(session, study_id, trial_id, self._now(), "added", name or label or candidate_key)
-        return trial_id
+            by = f", claimed by {describe_owner(claim_by)}" if claim_by is not None else ""
+            what = f"{name or label or candidate_key}{by}"
+            add_event(connection, study_id, trial_id, now, "added", what)
+            return trial_id
+
+        return self._write(work)
 
     def claim(self, trial_id: int, owner: str | None = None, lease_seconds: float = LEASE_SECONDS) -> bool:
         """waiting -> running, held by `owner` (default: this process). False if it was not waiting."""
         owner = owner or this_owner()
-        now = self._now()
-        with self._writing() as session:
-            claimed = changed(
-                session,
-                update(Trial)
-                .where(Trial.id == trial_id, Trial.state == TrialState.WAITING)
-                .values(
-                    state=str(TrialState.RUNNING),
-                    started_at=now,
-                    lease_owner=owner,
-                    lease_expires_at=now + timedelta(seconds=lease_seconds),
-                ),
-            )
-            if claimed:
-                self._event(session, trial_id, "claimed", describe_owner(owner))
-        return claimed
+
+        def work(connection: Connection) -> bool:
+            now = self._now()
+            expires = now + timedelta(seconds=lease_seconds)
+            values = {"trial_id": trial_id, "owner": owner, "now": now, "expires": expires}
+            study_id = connection.scalar(CLAIM, values)
+            if study_id is not None:
+                add_event(connection, study_id, trial_id, now, "claimed", describe_owner(owner))
+            return study_id is not None
+
+        return self._write(work)
 
     def renew(self, trial_id: int, owner: str | None = None, lease_seconds: float = LEASE_SECONDS) -> None:
         """Keep a running trial for another lease. Raises LeaseLostError."""
-        expires = self._now() + timedelta(seconds=lease_seconds)
-        with self._writing() as session:
-            self._change_held(session, trial_id, owner, lease_expires_at=expires)
+
+        def work(connection: Connection) -> None:
+            expires = self._now() + timedelta(seconds=lease_seconds)
+            self._change_held(connection, RENEW, trial_id, owner, expires=expires)
+
+        self._write(work)
 
     def record(
         self,
         trial_id: int,
         *,
         owner: str | None = None,
-        evaluations: Iterable[NewEvaluation] = (),
-        measurements: Iterable[NewMeasurement] = (),
-        estimates: Iterable[NewEstimate] = (),
-        artefacts: Iterable[NewArtefact] = (),
+        evaluations: Sequence[NewEvaluation] = (),
+        measurements: Sequence[NewMeasurement] = (),
+        estimates: Sequence[NewEstimate] = (),
+        artefacts: Sequence[NewArtefact] = (),
     ) -> None:
         """Keep what a running trial has learnt so far, whatever happens next. Raises LeaseLostError."""
-        with self._writing() as session:
-            self._change_held(session, trial_id, owner, state=str(TrialState.RUNNING))
-            add_evidence(session, trial_id, self._now(), evaluations, measurements, estimates, artefacts)
+
+        def work(connection: Connection) -> None:
+            study_id = self._held(connection, trial_id, owner)[0]
+            now = self._now()
+            add_evidence(connection, trial_id, now, evaluations, measurements, estimates, artefacts)
+            add_event(connection, study_id, trial_id, now, "recorded", "")
+
+        self._write(work, durable=True)
 
     def finish(
         self,
         trial_id: int,
         *,
         owner: str | None = None,
-        evaluations: Iterable[NewEvaluation] = (),
-        measurements: Iterable[NewMeasurement] = (),
-        estimates: Iterable[NewEstimate] = (),
-        artefacts: Iterable[NewArtefact] = (),
+        evaluations: Sequence[NewEvaluation] = (),
+        measurements: Sequence[NewMeasurement] = (),
+        estimates: Sequence[NewEstimate] = (),
+        artefacts: Sequence[NewArtefact] = (),
     ) -> None:
         """running -> finished, with the last of what was learnt. Raises LeaseLostError."""
-        with self._writing() as session:
-            self._change_held(session, trial_id, owner, **self._end(TrialState.FINISHED))
-            add_evidence(session, trial_id, self._now(), evaluations, measurements, estimates, artefacts)
-            self._event(session, trial_id, "finished", "")
+
+        def work(connection: Connection) -> None:
+            now = self._now()
+            end = {"new_state": str(TrialState.FINISHED), "reason": None, "now": now}
+            study_id = self._change_held(connection, END_HELD, trial_id, owner, **end)
+            add_evidence(connection, trial_id, now, evaluations, measurements, estimates, artefacts)
+            add_event(connection, study_id, trial_id, now, "finished", "")
+
+        self._write(work, durable=True)
 
     def add_evidence(
         self,
         trial_id: int,
         *,
-        evaluations: Iterable[NewEvaluation] = (),
-        measurements: Iterable[NewMeasurement] = (),
-        estimates: Iterable[NewEstimate] = (),
-        artefacts: Iterable[NewArtefact] = (),
+        evaluations: Sequence[NewEvaluation] = (),
+        measurements: Sequence[NewMeasurement] = (),
+        estimates: Sequence[NewEstimate] = (),
+        artefacts: Sequence[NewArtefact] = (),
     ) -> None:
         """Add to a finished trial what was learnt later, such as a longer training; the newest counts.
 
         Raises LeaseLostError if the trial is not finished: an open one belongs to its owner.
         """
-        finished = (Trial.id == trial_id, Trial.state == TrialState.FINISHED)
-        with self._writing() as session:
-            if session.scalars(select(Trial.id).where(*finished).with_for_update()).first() is None:
+
+        def work(connection: Connection) -> None:
+            study_id = connection.scalar(TOUCH_FINISHED, {"trial_id": trial_id})
+            if study_id is None:
                 raise LeaseLostError(f"trial {trial_id} is not finished; use record() while it runs")
-            add_evidence(session, trial_id, self._now(), evaluations, measurements, estimates, artefacts)
+            now = self._now()
+            add_evidence(connection, trial_id, now, evaluations, measurements, estimates, artefacts)
+            add_event(connection, study_id, trial_id, now, "recorded", "")
+
+        self._write(work, durable=True)
 
     def infeasible(
         self, trial_id: int, evidence: NewMeasurement | NewEstimate, reason: str, *, owner: str | None = None
     ) -> None:
         """running or waiting -> infeasible, with the latency that shows it. Raises LeaseLostError."""
-        with self._writing() as session:
-            self._end_open(session, trial_id, owner, self._end(TrialState.INFEASIBLE, reason))
-            add_evidence(
-                session,
-                trial_id,
-                self._now(),
-                evaluations=(),
-                measurements=[evidence] if isinstance(evidence, NewMeasurement) else [],
-                estimates=[evidence] if isinstance(evidence, NewEstimate) else [],
-                artefacts=(),
-            )
-            self._event(session, trial_id, "infeasible", reason)
+
+        def work(connection: Connection) -> None:
+            study_id = self._end_open(connection, trial_id, owner, TrialState.INFEASIBLE, reason)
+            if isinstance(evidence, NewMeasurement):
+                add_evidence(connection, trial_id, self._now(), measurements=[evidence])
+            else:
+                add_evidence(connection, trial_id, self._now(), estimates=[evidence])
+            add_event(connection, study_id, trial_id, self._now(), "infeasible", reason)
+
+        self._write(work, durable=True)
 
     def fail(self, trial_id: int, reason: str, *, owner: str | None = None) -> None:
         """running or waiting -> failed, with the reason in one line. Raises LeaseLostError."""
-        with self._writing() as session:
-            self._end_open(session, trial_id, owner, self._end(TrialState.FAILED, reason))
-            self._event(session, trial_id, "failed", reason)
+
+        def work(connection: Connection) -> None:
+            study_id = self._end_open(connection, trial_id, owner, TrialState.FAILED, reason)
+            add_event(connection, study_id, trial_id, self._now(), "failed", reason)
+
+        self._write(work, durable=True)
 
     def release(self, trial_id: int, *, owner: str | None = None) -> None:
         """running -> waiting, when a worker stops on purpose; costs no attempt. Raises LeaseLostError."""
-        with self._writing() as session:
-            self._change_held(session, trial_id, owner, **_BACK_TO_WAITING)
-            self._event(session, trial_id, "released", "")
+
+        def work(connection: Connection) -> None:
+            study_id = self._change_held(connection, BACK_TO_WAITING, trial_id, owner, lost=0)
+            add_event(connection, study_id, trial_id, self._now(), "released", "")
+
+        self._write(work)
+
+    def lost(
+        self, trial_id: int, cause: str, *, owner: str | None = None, max_attempts: int = MAX_ATTEMPTS
+    ) -> TrialState:
+        """running -> waiting, or -> failed after `max_attempts`: its worker is gone. Raises LeaseLostError.
+
+        Args:
+            cause: why, in one line, such as `out of memory`.
+        """
+
+        def work(connection: Connection) -> TrialState:
+            attempts = self._held(connection, trial_id, owner)[1] + 1
+            return self._give_up_or_wait(connection, trial_id, owner, attempts, max_attempts, cause)
+
+        return self._write(work, durable=True)
 
     def recover(
         self,
@@ -204,59 +252,76 @@ class Repository(StudyStore):
 
         Each costs an attempt: after `max_attempts` lost ones the trial has failed, until then it waits.
         """
-        now = self._now()
-        running = select(Trial).where(Trial.study_id == study_id, Trial.state == TrialState.RUNNING)
-        recovered = []
-        with self._writing() as session:
-            for trial in session.scalars(running.order_by(Trial.number).with_for_update()).all():
-                assert trial.lease_owner is not None and trial.lease_expires_at is not None
-                expired = trial.lease_expires_at <= now
+        running = (
+            select(Trial.id, Trial.lease_owner, Trial.lease_expires_at, Trial.attempts)
+            .where(Trial.study_id == study_id, Trial.state == str(TrialState.RUNNING))
+            .order_by(Trial.number)
+            .with_for_update(key_share=True)
+        )
+
+        def work(connection: Connection) -> list[int]:
+            recovered = []
+            for trial in connection.execute(running).all():
+                expired = trial.lease_expires_at <= self._now()
                 if not expired and is_alive(trial.lease_owner):
                     continue
                 cause = f"{describe_owner(trial.lease_owner)} {'let its lease end' if expired else 'died'}"
-                attempts = trial.attempts + 1
-                given_up = attempts >= max_attempts
-                reason = f"given up after {attempts} attempts: {cause}"
-                values = self._end(TrialState.FAILED, reason) if given_up else _BACK_TO_WAITING
-                session.execute(update(Trial).where(Trial.id == trial.id).values(**values, attempts=attempts))
-                self._event(
-                    session, trial.id, "failed" if given_up else "recovered", reason if given_up else cause
+                self._give_up_or_wait(
+                    connection, trial.id, trial.lease_owner, trial.attempts + 1, max_attempts, cause
                 )
                 recovered.append(trial.id)
-        return recovered
+            return recovered
 
-    def _event(self, session: Session, trial_id: int, kind: str, message: str) -> None:
-        study_id = session.scalars(select(Trial.study_id).where(Trial.id == trial_id)).one()
-        add_event(session, study_id, trial_id, self._now(), kind, message)
+        return self._write(work)
 
-    def _end(self, state: TrialState, reason: str | None = None) -> dict[str, Any]:
-        text = None if reason is None else mask(" ".join(reason.split())) or "no reason given"
-        return {
-            "state": str(state),
-            "reason": text,
-            "finished_at": self._now(),
-            "lease_owner": None,
-            "lease_expires_at": None,
-        }
+    def _give_up_or_wait(
+        self,
+        connection: Connection,
+        trial_id: int,
+        owner: str | None,
+        attempts: int,
+        max_attempts: int,
+        cause: str,
+    ) -> TrialState:
+        study_id = self._change_held(connection, BACK_TO_WAITING, trial_id, owner, lost=1)
+        if attempts < max_attempts:
+            add_event(connection, study_id, trial_id, self._now(), "recovered", cause)
+            return TrialState.WAITING
+        reason = f"given up after {attempts} attempts: {cause}"
+        self._end_open(connection, trial_id, owner, TrialState.FAILED, reason)
+        add_event(connection, study_id, trial_id, self._now(), "failed", reason)
+        return TrialState.FAILED
 
-    def _end_open(self, session: Session, trial_id: int, owner: str | None, values: dict[str, Any]) -> None:
-        waiting = Trial.state == TrialState.WAITING
-        if not changed(session, update(Trial).where(Trial.id == trial_id, waiting).values(**values)):
-            self._change_held(session, trial_id, owner, **values)
+    def _end_open(
+        self, connection: Connection, trial_id: int, owner: str | None, state: TrialState, reason: str
+    ) -> int:
+        text = mask(" ".join(reason.split())) or "no reason given"
+        values = {"new_state": str(state), "reason": text, "now": self._now()}
+        study_id: int | None = connection.scalar(END_WAITING, {**values, "trial_id": trial_id})
+        if study_id is None:
+            study_id = self._change_held(connection, END_HELD, trial_id, owner, **values)
+        return study_id
 
-    def _change_held(self, session: Session, trial_id: int, owner: str | None, **values: Any) -> None:
+    def _held(self, connection: Connection, trial_id: int, owner: str | None) -> tuple[int, int]:
+        """Study and attempts of a running trial of that owner, locked."""
         owner = owner or this_owner()
-        held = (Trial.id == trial_id, Trial.state == TrialState.RUNNING, Trial.lease_owner == owner)
-        if not changed(session, update(Trial).where(*held).values(**values)):
-            now = session.execute(select(Trial.state, Trial.lease_owner).where(Trial.id == trial_id)).first()
-            state = "unknown" if now is None else now.state
-            by = f" by {describe_owner(now.lease_owner)}" if now is not None and now.lease_owner else ""
-            raise LeaseLostError(f"trial {trial_id} is {state}{by}, not held by {describe_owner(owner)}")
+        row = connection.execute(TOUCH_HELD, {"trial_id": trial_id, "owner": owner}).first()
+        if row is None:
+            raise _not_held(connection, trial_id, owner)
+        return row.study_id, row.attempts
+
+    def _change_held(
+        self, connection: Connection, statement: Executable, trial_id: int, owner: str | None, **values: Any
+    ) -> int:
+        owner = owner or this_owner()
+        study_id: int | None = connection.scalar(statement, {"trial_id": trial_id, "owner": owner, **values})
+        if study_id is None:
+            raise _not_held(connection, trial_id, owner)
+        return study_id
 
 
-_BACK_TO_WAITING: dict[str, Any] = {
-    "state": str(TrialState.WAITING),
-    "started_at": None,
-    "lease_owner": None,
-    "lease_expires_at": None,
-}
+def _not_held(connection: Connection, trial_id: int, owner: str) -> LeaseLostError:
+    now = connection.execute(HOLDER, {"trial_id": trial_id}).first()
+    state = "unknown" if now is None else now.state
+    by = f" by {describe_owner(now.lease_owner)}" if now is not None and now.lease_owner else ""
+    return LeaseLostError(f"trial {trial_id} is {state}{by}, not held by {describe_owner(owner)}")

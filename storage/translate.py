@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import URL
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from foundation.errors import UserError
@@ -35,6 +35,20 @@ _POSTGRES_HINTS = {
     "57P01": "was shut down; start it and run again, nothing stored is lost",
     "57P03": "is starting up or shutting down; try again in a moment",
 }
+
+
+_PASSING_POSTGRES = ("08", "40001", "40P01", "55P03", "57P01", "57P02", "57P03", "53300")
+_PASSING_SQLITE = ("SQLITE_BUSY", "SQLITE_LOCKED")
+
+
+def is_passing(error: DBAPIError, url: URL) -> bool:
+    """Whether trying again later may help: connection lost, server restarting, deadlock, held lock."""
+    if url.get_backend_name() == "sqlite":
+        return (getattr(error.orig, "sqlite_errorname", None) or "").startswith(_PASSING_SQLITE)
+    sqlstate = getattr(error.orig, "sqlstate", None)
+    if sqlstate is None:  # not told by the server, so the way to it is broken
+        return error.connection_invalidated or isinstance(error, OperationalError)
+    return str(sqlstate).startswith(_PASSING_POSTGRES)
 
 
 @contextmanager

@@ -3,16 +3,19 @@
 import os
 import re
 from pathlib import Path
+from urllib.parse import quote
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from foundation.errors import UserError
+from foundation.secrets import mask, remember_secret
+
+__all__ = ["mask", "parse_url", "shown", "sqlite_path", "url_default"]
 
 _EXAMPLES = "sqlite:///runs/search.db or postgresql://user:password@host/database"
-_CREDENTIALS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://[^\s:/@]*):[^\s/]*@", re.IGNORECASE)
-_KEYWORD_PASSWORD = re.compile(r"(password\s*=\s*)('[^']*'|[^\s&]+)", re.IGNORECASE)
-
+# user, password up to the last @ before the query, server and the rest
+_SERVER_URL = re.compile(r"(?P<head>[\w+.-]+://[^:/@?]*):(?P<password>[^?]*)@(?P<tail>[^@]*)", re.DOTALL)
 
 STORAGE_VARIABLE = "YOLOV6_SEARCH_STORAGE"
 
@@ -25,10 +28,14 @@ def url_default() -> str:
 def parse_url(url: str) -> URL:
     """The address with its driver filled in. Raises UserError for anything but SQLite and PostgreSQL."""
     try:
-        parsed = make_url(url)
+        parsed = make_url(_with_quoted_password(url))
     except (ArgumentError, ValueError):
         # not shown: what does not parse may hold a password anywhere
         raise UserError(f"that is not a database URL; write for example {_EXAMPLES}") from None
+    remember_secret(parsed.password)
+    for name in ("password", "sslpassword"):
+        given = parsed.query.get(name)
+        remember_secret(given if isinstance(given, str) else None)
     backend = parsed.drivername.split("+")[0]
     if backend in ("postgresql", "postgres"):
         return parsed.set(drivername="postgresql+psycopg")
@@ -46,10 +53,16 @@ def shown(url: URL) -> str:
     return mask(url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True))
 
 
-def mask(text: str) -> str:
-    """`text` with the passwords of every URL and `password=...` in it masked."""
-    text = _CREDENTIALS.sub(r"\g<scheme>:***@", text)
-    return _KEYWORD_PASSWORD.sub(r"\1***", text)
+def _with_quoted_password(url: str) -> str:
+    """An @, : or / inside a password, as people write it, would end it too early: part of it became the host."""
+    found = _SERVER_URL.match(url)
+    if found is None or url.lower().startswith("sqlite"):
+        return url
+    password = found["password"]
+    if not set(password) & set("@:/"):
+        return url
+    quoted = quote(password, safe="%")
+    return f"{found['head']}:{quoted}@{found['tail']}{url[found.end() :]}"
 
 
 def sqlite_path(url: URL) -> Path | None:

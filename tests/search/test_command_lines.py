@@ -24,7 +24,7 @@ BAD = [
     (["--target-latency", "8.8ms", "--space", "paper"], "cannot do"),
     (["--target-latency", "8.8ms", "--sampler", "oracle"], "oracle"),
     (["--target-latency", "8.8ms", "--storage", "mysql://u:secret@h/d"], "mysql"),
-    (["--target-latency", "8.8ms", "--resume", "--study", "nobody"], "nobody"),
+    (["--target-latency", "8.8ms", "--resume", "--study", "nobody"], "there is no database at"),
     (["--target-latency", "8.8ms", "--study", "../outside"], "--study"),
     (["--target-latency", "8.8ms", "--study", ""], "--study"),
     (["--target-latency", "9" * 400 + "ms"], "too large"),

@@ -2,7 +2,8 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -68,7 +69,21 @@ def url(request: pytest.FixtureRequest) -> str:
     return request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
 
 
-@pytest.fixture
-def repository(url: str, clock: Clock) -> Iterator[Repository]:
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def repository(request: pytest.FixtureRequest, clock: Clock) -> Iterator[Repository]:
+    """Every implementation, for the contract suite."""
+    if request.param == "memory":
+        with Repository.in_memory(now=clock) as opened:
+            yield opened
+        return
+    url = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
     with Repository.open(url, now=clock) as opened:
+        opened.opened_at = url
         yield opened
+
+
+@pytest.fixture
+def another(repository: Repository) -> Callable[[], AbstractContextManager[Repository]]:
+    """What a second process would open on the same database; in memory there is only the one repository."""
+    url = getattr(repository, "opened_at", None)
+    return lambda: nullcontext(repository) if url is None else Repository.open(url)
