@@ -1,5 +1,7 @@
 """`python -m storage`: look after the database."""
 
+from pathlib import Path
+
 import click
 
 from foundation.cli import json_option, print_json, progress, run
@@ -83,6 +85,54 @@ def release(url: str | None, name: str) -> None:
             return
         repository.release_study(study.id, force=True)
     progress(f"study {name} is free; it was held by {describe_owner(study.driver_owner)}")
+
+
+@storage.command(
+    name="export",
+    epilog="Examples: python -m storage export --study night-run --out night-run.study.gz; "
+    "python -m storage export --study night-run --optuna --out night-run.log",
+)
+@_storage_option
+@click.option("--study", "name", required=True, help="Name of the study.")
+@click.option("--out", "target", required=True, type=click.Path(path_type=Path), help="File to write.")
+@click.option("--optuna", is_flag=True, help="Write an Optuna journal, for optuna-dashboard FILE.")
+@json_option
+def export_command(url: str | None, name: str, target: Path, optuna: bool, as_json: bool) -> None:
+    """Write a study with everything but its weights to one file that `import` reads."""
+    from storage.moving import export_study
+    from storage.optuna_journal import export_optuna
+    from storage.repository import Repository
+    from storage.urls import url_default
+
+    with Repository.open(url or url_default(), read_only=True) as repository:
+        if optuna:
+            counts = {"trials": export_optuna(repository, name, target)}
+        else:
+            counts = export_study(repository, name, target)
+    if as_json:
+        print_json({"study": name, "file": str(target), "rows": counts})
+    else:
+        click.echo(f"{target}: study {name}, {counts.get('trials', 0)} trials")
+
+
+@storage.command(name="import", epilog="Example: python -m storage import night-run.study.gz --as copied")
+@_storage_option
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--as", "name", help="Another name for the study. [default: the one it had]")
+@json_option
+def import_command(url: str | None, source: Path, name: str | None, as_json: bool) -> None:
+    """Add an exported study to the database; refused when it has a study of that name."""
+    from storage.moving import import_study
+    from storage.repository import Repository
+    from storage.urls import url_default
+
+    with Repository.open(url or url_default()) as repository:
+        study, trials = import_study(repository, source, name=name)
+        address = repository.url
+    if as_json:
+        print_json({"study": study, "trials": trials, "database": address})
+    else:
+        click.echo(f"{address}: study {study}, {trials} trials (weights stay where they are)")
 
 
 if __name__ == "__main__":

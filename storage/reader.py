@@ -141,5 +141,13 @@ class Reader:
         """Hardware, versions, git state and threads of a measurement."""
         return self._read(lambda connection: _reading.environment(connection, environment_id))
 
+    def run(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in one reading transaction; for other modules of this package."""
+        return self._read(work)
+
+    def now(self) -> datetime:
+        """The time by this repository's clock."""
+        return self._now()
+
     def _read(self, work: Callable[[Connection], T]) -> T:
         return run_transaction(self._engine, work, reading=True)

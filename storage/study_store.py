@@ -118,5 +118,9 @@ class StudyStore(Reader):
         """Note something worth knowing later."""
         self._write(lambda connection: add_event(connection, study_id, trial_id, self._now(), kind, message))
 
+    def run(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in one writing transaction; for other modules of this package."""
+        return self._write(work, durable=True)
+
     def _write(self, work: Callable[[Connection], T], *, durable: bool = False) -> T:
         return run_transaction(self._engine, work, durable=durable)
