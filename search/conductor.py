@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from evaluators.latency.bound import lower_bound_ms
 from search.budget import LONGER_TRAINING, TimePlan
+from search.early import ap_to_beat, of_a_part
 from search.estimates import Estimator, over_limit
 from search.evidence import deployed_evidence, measurement_from, over_target
 from search.stages import WEIGHTS_FILE, TrainJob
@@ -200,30 +201,9 @@ class Conductor:
         candidate = Candidate.from_dict(trial.spec)
         if trial.state is not TrialState.RUNNING and not self.repository.claim(trial.id):
             return None
-        estimate = self._estimate(candidate)
-        if estimate is not None and self._too_slow(estimate):
-            self.repository.infeasible(trial.id, estimate, over_limit(estimate, self.policy.target_ms))
+        latency_ms = self._latency_within(trial, candidate)
+        if latency_ms is None:
             return None
-        if self.policy.estimated:
-            if estimate is not None and trial.latency_estimate is None:
-                self.repository.record(trial.id, estimates=[estimate])
-        elif trial.untrained_latency is None:
-            try:
-                measured = measurement_from(self.judge(dict(trial.spec)), Rung.UNTRAINED)
-            except (JudgementError, KeyError, TypeError, ValueError) as error:
-                reason = str(error) if isinstance(error, JudgementError) else f"no usable latency: {error!r}"
-                self.repository.fail(trial.id, reason)
-                self.view.event(f"trial {trial.number} {trial.title}: failed: {reason}")
-                return None
-            except BaseException:
-                self.repository.release(trial.id)  # the machine or the person stopped it, not the candidate
-                raise
-            over = over_target(measured, self.policy.target_ms)
-            if over is not None:
-                self.repository.infeasible(trial.id, measured, over)
-                self.view.event(f"trial {trial.number} {trial.title}: over the limit, {over}")
-                return None
-            self.repository.record(trial.id, measurements=[measured])
         seconds = self._training_seconds(candidate, self.policy.epochs)
         if seconds > self.plan.left_for_exploring():
             self.repository.release(trial.id)
@@ -233,7 +213,41 @@ class Conductor:
                 f"{seconds / 60:.0f} min; waits for a run with a larger --time-budget"
             )
             return None
-        return self._start(TrainJob(trial_id=trial.id, candidate=dict(trial.spec), epochs=self.policy.epochs))
+        job = TrainJob(trial_id=trial.id, candidate=dict(trial.spec), epochs=self.policy.epochs)
+        if trial.kind is not TrialKind.FIXED:  # fixed trials are there to be known exactly
+            beat = ap_to_beat(self._trials(), latency_ms=latency_ms, epochs=self.policy.epochs)
+            job = replace(job, ap_to_beat=beat)
+        return self._start(job)
+
+    def _latency_within(self, trial: TrialRecord, candidate: Candidate) -> float | None:
+        """Latency of a claimed trial, estimated or measured; None where it, or a failure, ended the trial."""
+        estimate = self._estimate(candidate)
+        if estimate is not None and self._too_slow(estimate):
+            self.repository.infeasible(trial.id, estimate, over_limit(estimate, self.policy.target_ms))
+            return None
+        if self.policy.estimated and estimate is not None:
+            if trial.latency_estimate is None:
+                self.repository.record(trial.id, estimates=[estimate])
+            return estimate.value
+        if trial.untrained_latency is not None:
+            return trial.untrained_latency.median_ms
+        try:
+            measured = measurement_from(self.judge(dict(trial.spec)), Rung.UNTRAINED)
+        except (JudgementError, KeyError, TypeError, ValueError) as error:
+            reason = str(error) if isinstance(error, JudgementError) else f"no usable latency: {error!r}"
+            self.repository.fail(trial.id, reason)
+            self.view.event(f"trial {trial.number} {trial.title}: failed: {reason}")
+            return None
+        except BaseException:
+            self.repository.release(trial.id)  # the machine or the person stopped it, not the candidate
+            raise
+        over = over_target(measured, self.policy.target_ms)
+        if over is not None:
+            self.repository.infeasible(trial.id, measured, over)
+            self.view.event(f"trial {trial.number} {trial.title}: over the limit, {over}")
+            return None
+        self.repository.record(trial.id, measurements=[measured])
+        return measured.median_ms
 
     def _next_finalist(self) -> TrainJob | None:
         """The best feasible candidate that was not trained longer yet, for as long as time allows."""
@@ -273,7 +287,7 @@ class Conductor:
         ranked = []
         for trial in trials:
             deployed = trial.deployed
-            if deployed is None or deployed.ap is None or trial.id in tried:
+            if deployed is None or deployed.ap is None or trial.id in tried or of_a_part(deployed.protocol):
                 continue
             if (deployed.epochs or 0) <= self.policy.epochs:
                 ranked.append(((trial.id in front, deployed.ap), trial))
@@ -313,6 +327,9 @@ class Conductor:
         )
         ap, measured = evidence.deployed.ap, evidence.measurement
         words = f"AP {'undefined' if ap is None else f'{ap:.3f}'}, {_latency_words(measured, trial)}"
+        if of_a_part(evidence.deployed.protocol):
+            images = evidence.deployed.protocol["images"]
+            words += f" (from {images} images: AP is clearly below that of a faster network)"
         if trial.state is TrialState.RUNNING:
             self.repository.finish(trial.id, **evidence.to_store())
             self.view.event(f"trial {trial.number} {trial.title}: {words} after {job.epochs} epochs")

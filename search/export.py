@@ -40,12 +40,14 @@ class Verification:
 
     Attributes:
         ap_stored, median_ms_stored: what the database says.
+        ap_stored_interval: of the stored AP, where that is of a part of the images.
         within_target: whether the stated interval of the new median reaches down to the limit.
         latency_estimated: nobody measured: the device is not here, and the latencies are estimates.
     """
 
     ap_stored: float | None
     ap: float | None
+    ap_stored_interval: tuple[float, float] | None = None
     median_ms_stored: float
     median_ms: float
     low_ms: float
@@ -56,9 +58,12 @@ class Verification:
 
     @property
     def same_ap(self) -> bool:
-        """Whether AP came out the same (to AP_TOLERANCE)."""
+        """Whether AP came out the same (to AP_TOLERANCE), or within the interval of a part of the images."""
         if self.ap is None or self.ap_stored is None:
             return self.ap is self.ap_stored
+        if self.ap_stored_interval is not None:
+            low, high = self.ap_stored_interval
+            return low <= self.ap <= high
         return abs(self.ap - self.ap_stored) <= AP_TOLERANCE
 
 
@@ -274,6 +279,8 @@ def verify_export(
     out: Path, study: StudyRecord, trial: TrialRecord, data: str, limit_ms: float | None
 ) -> Verification:
     """Load the exported files in new processes and measure AP and latency again, against `limit_ms`."""
+    from evaluators.accuracy.protocol import stored_protocol
+    from search.early import of_a_part
     from search.estimates import estimated_again
 
     stored = trial.final_latency
@@ -283,9 +290,12 @@ def verify_export(
     latency = (
         estimated_again(study.settings, trial.spec) if stored.estimated else _run_json("latency", *artefact)
     )
-    accuracy = _run_json("accuracy", *artefact, "--data", data, "--split", "val")
+    protocol = trial.deployed.protocol
+    rules = json.dumps(stored_protocol(protocol).to_dict())
+    accuracy = _run_json("accuracy", *artefact, "--data", data, "--split", "val", "--protocol", rules)
     return Verification(
         ap_stored=trial.deployed.ap,
+        ap_stored_interval=(protocol["ap_low"], protocol["ap_high"]) if of_a_part(protocol) else None,
         ap=accuracy["figures"]["AP"],
         median_ms_stored=stored.ms,
         median_ms=latency["median_ms"],

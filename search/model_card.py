@@ -20,9 +20,10 @@ Load an int8 `model.onnx` into OpenVINO through `evaluators.latency.open_engine`
 """
 _USE = """\
 ## Run it
-`model.onnx` takes `images` ({batch} x 3 x {size} x {size}, RGB, 0..1, letterboxed with gray 114) and returns `boxes`
-({batch} x anchors x 4, x1 y1 x2 y2 in input pixels) and `scores` ({batch} x anchors x {classes}, a probability for each
-class). NMS is not in the graph; AP was measured with class-aware NMS: {postprocessing}.
+`model.onnx` takes `images` ({batch} x 3 x {size} x {size}, RGB, 0..1; the image's longer side scaled to {load} px,
+centred, the rest gray {fill}) and returns `boxes` ({batch} x anchors x 4, x1 y1 x2 y2 in input pixels) and `scores`
+({batch} x anchors x {classes}, a probability for each class). NMS is not in the graph; AP was measured with class-aware
+NMS: {postprocessing}.
 
 ```
 python -m evaluators latency  --artefact {folder}
@@ -65,14 +66,19 @@ def model_card(
 
     `evidence` is None where nobody measured the latency.
     """
+    from evaluators.accuracy.protocol import stored_protocol
+
     settings = study.settings
     candidate = Candidate.from_dict(trial.spec)
     deployed = trial.deployed
     assert deployed is not None
     size = candidate.image_size or settings["image_size"]
+    rules = stored_protocol(deployed.protocol)
     use = _USE.format(
         batch=settings["batch"],
         size=size,
+        load=rules.load_pixels(size),
+        fill=rules.fill,
         classes=len(settings["classes"]),
         postprocessing=_words({name: deployed.protocol.get(name) for name in _POSTPROCESSING}),
         folder=shlex.quote(folder),

@@ -24,6 +24,7 @@ from yolov6space.candidate import Candidate, digest
 if TYPE_CHECKING:
     import numpy as np
 
+    from evaluators.accuracy import Accuracy
     from evaluators.artefact import Artefact
     from evaluators.data import DetectionData
     from evaluators.latency import Hardware, Measurement
@@ -72,6 +73,7 @@ class TrainJob:
     Attributes:
         epochs_before: epochs already behind `init_weights`, so that the protocol tells the whole sum.
         deadline: `time.time()` by which it must have ended, None for no limit.
+        ap_to_beat: judging ends early once AP is clearly below it; None judges every image.
     """
 
     trial_id: int
@@ -80,6 +82,7 @@ class TrainJob:
     epochs_before: int = 0
     init_weights: str | None = None
     deadline: float | None = None
+    ap_to_beat: float | None = None
 
     @property
     def distils(self) -> bool:
@@ -200,7 +203,6 @@ def train_and_deploy(
         "data": data.name,
         "data_fingerprint": data.fingerprint,
         "split": "val",
-        "images": len(data.split("val").images),
         "image_size": size,
         "epochs": epochs,
         "seed": bench.seed,
@@ -209,7 +211,8 @@ def train_and_deploy(
     }
     started = time.perf_counter()
     val = data.split("val")
-    trained_accuracy = judge(TorchEngine(detector, bench.batch), val, image_size=size)
+    beat = job.ap_to_beat
+    trained_accuracy = judge(TorchEngine(detector, bench.batch), val, image_size=size, ap_to_beat=beat)
     artefact = build_artefact(
         deployed,
         detector,
@@ -223,11 +226,17 @@ def train_and_deploy(
     )
     measurement = None if wanted.estimated else measure_near(artefact, hardware, bench.target_ms).to_dict()
     with open_engine(artefact, hardware) as engine:
-        deployed_accuracy = judge(engine, val, image_size=size)
+        deployed_accuracy = judge(engine, val, image_size=size, ap_to_beat=beat)
     return {
         "trained": {
             "figures": trained_accuracy.figures.to_dict(),
-            "protocol": {**protocol, "precision": "fp32", "device": "cpu", "backend": "pytorch"},
+            "protocol": {
+                **protocol,
+                **judged_images(trained_accuracy),
+                "precision": "fp32",
+                "device": "cpu",
+                "backend": "pytorch",
+            },
             "seconds": trained.seconds,
             "epochs": epochs,
         },
@@ -235,6 +244,7 @@ def train_and_deploy(
             "figures": deployed_accuracy.figures.to_dict(),
             "protocol": {
                 **protocol,
+                **judged_images(deployed_accuracy),
                 "precision": deployed.precision.label,
                 "device": hardware.device,
                 "backend": hardware.backend,
@@ -248,6 +258,18 @@ def train_and_deploy(
         "training_seconds": trained.seconds,
         "images_seen": trained.images_seen,
     }
+
+
+def judged_images(accuracy: Accuracy) -> dict[str, Any]:
+    """What a protocol says of the images AP is of; with the interval of AP where those are only a part."""
+    told: dict[str, Any] = {"images": accuracy.images}
+    if accuracy.ended_early and accuracy.interval is not None:
+        told |= {
+            "of_images": accuracy.of_images,
+            "ap_low": accuracy.interval.low,
+            "ap_high": accuracy.interval.high,
+        }
+    return told
 
 
 def _train(

@@ -14,7 +14,8 @@ from search.driver import fixed_trials
 from search.stages import TrainJob
 from storage import Repository, TrialRecord, TrialState
 from storage.records import LATENCY_MS, NewEstimate
-from tests.search.fakes import CLASSES, SIZE, FakeJudge, SilentView, latency_ms, trained
+from storage.states import TrialKind
+from tests.search.fakes import CLASSES, SIZE, FakeJudge, SilentView, ap, latency_ms, trained
 from yolov6space.candidate import Candidate
 from yolov6space.space import Space
 
@@ -183,6 +184,34 @@ def test_longer_training_that_is_worse_does_not_count(repository: Repository) ->
     for trial in repository.trials(1):
         assert trial.deployed is None or trial.deployed.epochs == 5
     assert any("kept" in event.message for event in repository.events(1))
+
+
+def test_only_sampled_candidates_have_an_ap_to_beat(repository: Repository) -> None:
+    jobs = run(conductor(repository, trials=8, fixed=2))
+    kinds = {trial.id: trial.kind for trial in repository.trials(repository.get_study("s").id)}
+    exploring = [job for job in jobs if not job.epochs_before]
+    assert all(job.ap_to_beat is None for job in exploring if kinds[job.trial_id] is TrialKind.FIXED)
+    assert all(job.ap_to_beat is None for job in jobs if job.epochs_before)
+    assert any(job.ap_to_beat is not None for job in exploring)
+    seen: list[tuple[float, float]] = []  # latency and AP of what was trained before
+    for job in exploring:
+        candidate = Candidate.from_dict(job.candidate)
+        faster = [one for latency, one in seen if latency <= latency_ms(candidate)]
+        if kinds[job.trial_id] is not TrialKind.FIXED:
+            assert job.ap_to_beat == (max(faster) if faster else None)
+        value = ap(candidate, job.epochs)
+        if job.ap_to_beat is None or value >= 0.9 * job.ap_to_beat:
+            seen.append((latency_ms(candidate), value))
+
+
+def test_a_verdict_on_a_part_is_told_and_makes_no_finalist(repository: Repository) -> None:
+    one = conductor(repository, trials=12)
+    jobs = run(one)
+    trials = repository.trials(repository.get_study("s").id)
+    parts = {trial.id for trial in trials if trial.deployed and "of_images" in trial.deployed.protocol}
+    assert parts
+    assert not parts & {job.trial_id for job in jobs if job.epochs_before}
+    assert any("from 24 images: AP is clearly below" in event for event in one.view.events)
 
 
 def test_judgement_that_fails_fails_its_trial_only(repository: Repository) -> None:
