@@ -8,6 +8,7 @@ The device also names the lock that keeps measurements apart, so two back ends o
 """
 
 import importlib.util
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from foundation.errors import UserError
@@ -30,6 +31,19 @@ _PROVIDER_PRECISIONS = {
     "tensorrt": ("fp32", "fp16", "int8"),
 }
 _OPENVINO_PRECISIONS = (("FP32", "fp32"), ("FP16", "fp16"), ("BF16", "bf16"), ("INT8", "int8"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pacing:
+    """How passes follow each other; part of every record.
+
+    Attributes:
+        flush_l2: overwrite the second-level cache before every pass, so that none finds the weights there.
+        gap_s: pause after every pass, which lets the GPU cool and its clock fall as between single requests.
+    """
+
+    flush_l2: bool = False
+    gap_s: float = 0.0
 
 
 def named_device(name: str) -> "Hardware":

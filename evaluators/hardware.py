@@ -5,7 +5,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluators.devices import NVIDIA_DEVICE, named_device, nvidia_gpu, precisions_of
+from evaluators.devices import NVIDIA_DEVICE, Pacing, named_device, nvidia_gpu, precisions_of
 from foundation.errors import UserError
 
 HARDWARE_NAMES = ("auto", "cpu", "t4", "tensorrt")
@@ -24,6 +24,7 @@ class Hardware:
         backend: `openvino`, `onnxruntime`, `tensorrt`, or `estimate` for a device that is not here.
         reason: one line for the user: what was chosen and why.
         default_image_size: side of the square input in pixels when the user names none.
+        pacing: of passes on an NVIDIA GPU through TensorRT; None for one after the other.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Hardware:
     backend: str
     reason: str
     default_image_size: int
+    pacing: Pacing | None = None
 
     @property
     def estimated(self) -> bool:

@@ -1,5 +1,6 @@
 """`python -m evaluators latency`."""
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,6 +96,13 @@ Examples:
     type=click.Choice(["7.2", "8.2", "8.4"]),
     help="Release that an estimate for a T4 is about. [default: 8.4]",
 )
+@click.option("--flush-l2", is_flag=True, help="TensorRT: overwrite the GPU's L2 cache before every pass.")
+@click.option(
+    "--gap-ms",
+    type=click.FloatRange(0, 10_000),
+    default=0.0,
+    help="TensorRT: pause between passes. [default: 0]",
+)
 @json_option
 def latency_command(
     name: str | None,
@@ -106,6 +114,8 @@ def latency_command(
     within: float,
     engines: int,
     tensorrt: str | None,
+    flush_l2: bool,
+    gap_ms: float,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -122,6 +132,8 @@ def latency_command(
     progress(hardware.reason)
     if tensorrt is not None and not hardware.estimated:
         raise UserError(f"--tensorrt is about an estimate, and {hardware.name} is measured; leave it out")
+    if flush_l2 or gap_ms:
+        hardware = _paced(hardware, flush_l2, gap_ms)
     if folder is not None:
         candidate = None
     else:
@@ -147,6 +159,16 @@ def latency_command(
             )
         else:
             click.echo(describe(measurement))
+
+
+def _paced(hardware: "Hardware", flush_l2: bool, gap_ms: float) -> "Hardware":
+    from evaluators.devices import TENSORRT, Pacing
+
+    if hardware.backend != TENSORRT:
+        raise UserError(
+            f"--flush-l2 and --gap-ms are for TensorRT, not for {hardware.backend}; leave them out"
+        )
+    return dataclasses.replace(hardware, pacing=Pacing(flush_l2=flush_l2, gap_s=gap_ms / 1e3))
 
 
 def describe(measurement: "Measurement") -> str:

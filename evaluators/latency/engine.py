@@ -35,6 +35,10 @@ class Engine(Protocol):
         """What times a pass, in seconds: the difference around `run`. A GPU brings the clock of its events."""
         ...
 
+    def state(self) -> Mapping[str, Any]:
+        """What of the device changes during a run, such as clocks and throttle reasons; empty for a CPU."""
+        ...
+
     def infer(self, images: Floats) -> tuple[Floats, Floats]:
         """Images B,3,H,W (RGB, 0..1) to boxes B,A,4 (x1, y1, x2, y2, pixels) and scores B,A,C; new arrays.
 
@@ -92,10 +96,19 @@ def _onnxruntime(artefact: Artefact, hardware: Hardware, threads: int | None) ->
         yield engine
 
 
+@contextmanager
+def _tensorrt(artefact: Artefact, hardware: Hardware, threads: int | None) -> Iterator[Engine]:
+    from evaluators.tensorrt.runtime import open_tensorrt
+
+    with open_tensorrt(artefact.folder, artefact.onnx, artefact.meta.onnx_sha256, hardware.pacing) as engine:
+        yield engine
+
+
 # How an artefact becomes an engine, by back end.
 ENGINES: Mapping[str, Callable[[Artefact, Hardware, int | None], AbstractContextManager[Engine]]] = {
     "openvino": _openvino,
     "onnxruntime": _onnxruntime,
+    "tensorrt": _tensorrt,
 }
 
 

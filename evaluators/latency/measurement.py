@@ -16,6 +16,7 @@ from evaluators.latency.foreign_load import ForeignLoad
 from evaluators.latency.records import Measurement, Workload, joined
 from evaluators.latency.statistics import MIN_SAMPLES, relative_half_width
 from evaluators.latency.steadiness import sign_of_disturbance, warm_up_length
+from evaluators.tensorrt.nvml import throttling
 
 WITHIN = 0.01  # relative half-width of the interval of the median at which sampling stops
 DEFAULT_SECONDS = 3.0
@@ -107,12 +108,13 @@ def _one_engine(
         engine.load(noise_images(meta.batch, meta.image_size, _INPUT_SEED))
         with _no_garbage_collection():
             warm = warm_up(engine.run, at_most_seconds=WARMUP_SHARE * seconds, clock=engine.clock)
-            foreign = ForeignLoad(recorded["threads"])
+            foreign, before = ForeignLoad(recorded["threads"]), engine.state()
             samples = sample(engine.run, seconds=seconds, within=within, clock=engine.clock)
-            disturbance = foreign.disturbance()
+            signs = [foreign.disturbance(), throttling(before, engine.state())]
+        recorded["device_state"] = dict(engine.state())
     cut = warm_up_length(samples)  # what the blocks before did not see
     warm, samples = warm + samples[:cut], samples[cut:]
-    reasons = [reason for reason in (disturbance, sign_of_disturbance(samples)) if reason]
+    reasons = [reason for reason in (*signs, sign_of_disturbance(samples)) if reason]
     return Measurement(
         samples_ms=tuple(samples),
         workload=Workload(

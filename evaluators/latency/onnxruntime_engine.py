@@ -67,6 +67,9 @@ class OnnxRuntimeEngine:
     def clock(self) -> Callable[[], float]:
         return time.perf_counter
 
+    def state(self) -> Mapping[str, Any]:
+        return {}
+
     @property
     def environment(self) -> Mapping[str, Any]:
         import onnxruntime

@@ -70,6 +70,9 @@ class OpenVinoEngine:
     def clock(self) -> Callable[[], float]:
         return time.perf_counter
 
+    def state(self) -> Mapping[str, Any]:
+        return {}
+
     @property
     def environment(self) -> Mapping[str, Any]:
         reported = {name.lower(): self._compiled.get_property(name) for name in self._reported}

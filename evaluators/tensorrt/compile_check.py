@@ -11,7 +11,7 @@ BUILD_TIMEOUT_S = 900.0
 def compile_artefact(
     folder: Path,
     *,
-    capability: str,
+    capability: str | None,
     library: str,
     optimization_level: int = 3,
     workspace_mib: int = 1024,
@@ -20,7 +20,7 @@ def compile_artefact(
     """Build an engine of an artefact in a process of its own; from the cache when it was built before.
 
     Args:
-        capability: compute capability, such as 7.5.
+        capability: compute capability, such as 7.5; None for that of the GPU here.
         library: `tensorrt` or `tensorrt_rtx`.
 
     Returns:
@@ -45,7 +45,7 @@ def compile_artefact(
 
 
 def build_engine(
-    folder: str, capability: str, library: str, optimization_level: int, workspace_mib: int
+    folder: str, capability: str | None, library: str, optimization_level: int, workspace_mib: int
 ) -> dict[str, Any]:
     """What `compile_artefact` runs in the other process."""
     from evaluators.artefact import load_artefact

@@ -4,7 +4,7 @@ Plain JSON values; empty where there is no driver or no `nvidia-ml-py`. Field na
 (docs.nvidia.com/deploy/nvml-api); a figure the GPU does not support is left out.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -61,6 +61,17 @@ def gpu_state(index: int = 0) -> dict[str, Any]:
 def throttle_words(mask: int) -> list[str]:
     """The reasons in a bit mask of NVML that slow a GPU down."""
     return [words for bit, words in THROTTLE_REASONS.items() if mask & bit]
+
+
+def throttling(before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
+    """What slowed the GPU down, or who else computed on it, by its states around a run; None when nothing did."""
+    states = (before, after)
+    found = list(dict.fromkeys(word for state in states for word in state.get("throttle_reasons", ())))
+    if found:
+        return f"the GPU was throttled ({', '.join(found)})"
+    if max(state.get("compute_processes", 0) for state in states) > 1:
+        return "other processes use the GPU"
+    return None
 
 
 @contextmanager
