@@ -54,20 +54,23 @@ def run_interval(samples: Samples) -> tuple[float, float]:
     """At least 95 % confidence interval of the median of a run, also of one that is not steady.
 
     The order statistics of `median_interval`, joined with the range of the medians of eight equal stretches of
-    the run. Stretches are long, so that neighbours that resemble each other hardly matter between them, and a
-    run that drifts, throttles or is disturbed for a while has an interval from its fastest to its slowest
-    phase: nothing narrower would hold the latency of a quiet device.
+    the run. Stretches are long, so that neighbours that resemble each other hardly matter between them. Where
+    the stretches contradict each other (the device drifts, throttles, or is disturbed for a while) their own
+    intervals are joined, from the fastest to the slowest phase: nothing narrower would hold the latency of an
+    undisturbed device, which only one of them may have shown.
     """
     from scipy.stats import theilslopes
 
     low, high = median_interval(samples)
-    if len(samples) >= 2 * STRETCHES:
-        medians = [float(np.median(part)) for part in np.array_split(np.asarray(samples), STRETCHES)]
-        half = (
-            abs(float(theilslopes(medians)[0])) / 2
-        )  # a stretch that drifts began and ended beside its median
-        low, high = min(low, min(medians) - half), max(high, max(medians) + half)
-    return low, high
+    if len(samples) < 2 * STRETCHES:
+        return low, high
+    parts = np.array_split(np.asarray(samples), STRETCHES)
+    medians = [float(np.median(part)) for part in parts]
+    lows, highs = zip(*map(median_interval, parts), strict=True)
+    if max(lows) > min(highs):
+        return min(low, *lows), max(high, *highs)
+    half = abs(float(theilslopes(medians)[0])) / 2  # a stretch that drifts began and ended beside its median
+    return min(low, min(medians) - half), max(high, max(medians) + half)
 
 
 def engines_interval(runs: Sequence[Samples]) -> tuple[float, float]:
