@@ -40,7 +40,7 @@ Examples:
 @click.option("--classes", type=click.IntRange(1, 100_000), help="Classes of the detector. [default: 80]")
 @click.option("--threads", type=click.IntRange(1), help="Of the engines. [default: one per physical core]")
 @click.option(
-    "--rounds", type=click.IntRange(6, 1000), default=9, show_default=True, help="New engines in each."
+    "--rounds", type=click.IntRange(6, 1000), default=11, show_default=True, help="New engines in each."
 )
 @click.option(
     "--seconds",

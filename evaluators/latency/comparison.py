@@ -14,7 +14,7 @@ import numpy as np
 
 ERROR = 0.05  # probability of naming a faster one of two equally fast networks
 MIN_ROUNDS = 6  # fewest with which the test can decide at that error
-DEFAULT_ROUNDS = 9
+DEFAULT_ROUNDS = 11
 
 Pass = Callable[[], None]
 Opened = Callable[[], AbstractContextManager[Pass]]

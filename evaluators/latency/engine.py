@@ -71,8 +71,14 @@ def open_engine(artefact: Artefact, hardware: Hardware, threads: int | None = No
         threads: of the engine; None means one per physical core.
 
     Raises:
-        UserError: the device cannot run the precision of the artefact, or `threads` is impossible.
+        UserError: the device is not here or cannot run the precision of the artefact, or `threads` is
+            impossible.
     """
+    if hardware.estimated:
+        raise UserError(
+            f"{hardware.device} is not here, so nothing can run on it: its latencies are estimated, and AP is "
+            "judged with --hardware cpu"
+        )
     check_precision(artefact.meta.precision, hardware)
     _check_float_format(artefact, hardware)
     with denormals_flushed(), ENGINES[hardware.backend](artefact, hardware, threads) as engine:

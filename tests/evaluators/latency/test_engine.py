@@ -142,3 +142,13 @@ def test_realistic_weights_have_no_denormals(tmp_path):
     with open_engine(artefact, CPU, threads=1) as engine:
         _, scores = engine.infer(noise_images(1, SIZE, 0))
     assert scores.std() > 1e-3
+
+
+def test_a_device_that_is_not_here_runs_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("evaluators.hardware.has_nvidia_gpu", lambda: False)
+    artefact = untrained_artefact(tiny_candidate(), num_classes=2, image_size=64, folder=tmp_path / "a")
+    with (
+        pytest.raises(UserError, match="Tesla T4 is not here"),
+        open_engine(artefact, resolve_hardware("t4")),
+    ):
+        pass
