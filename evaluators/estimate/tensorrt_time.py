@@ -60,10 +60,10 @@ class TensorRtTime:
         kind = case.precision.kind
         layers = _layers(values, work, case, kind)
         if kind == "int8" and case.precision.float_layers:
-            # Which layers stay float is found out later, so each counts with an equal share.
+            # Which layers stay float is found out later, so each counts with an equal share. Conversions between
+            # the formats are fused into the neighbouring layers.
             share = min(1.0, case.precision.float_layers / float(work.count.sum()))
             layers = layers + share * np.maximum(0.0, _layers(values, work, case, "fp16") - layers)
-            layers = layers + share * _reformatting(values, work, case)
         total = layers @ work.count + _others(values, work, case)
         return total / _pace(values, case.runtime)[:, 0]
 
@@ -82,7 +82,7 @@ def _layers(values: Mapping[str, Floats], work: Work, case: Case, kind: str) -> 
     computing = waves[np.arange(len(tile)), tile] * per_depth[:, tile] * (depth + values["extra_depth"])
     moved = _traffic(values, case.batch * (work.read + work.written) * size)
     moving = moved + work.weights * size / (values["memory_gbs"] * 1e6)
-    both = np.cbrt(computing * computing * computing + moving * moving * moving)  # smooth maximum
+    both = np.sqrt(np.hypot(computing * computing, moving * moving))  # smooth maximum
     return both + values["launch_us"] * 1e-3 + _activation(values, work, case)
 
 
@@ -105,12 +105,6 @@ def _others(values: Mapping[str, Floats], work: Work, case: Case) -> Floats:
     fixed = half * (_DECODING_PASSES * work.output_values + 2 * work.input_values)
     decoding = fixed + half * work.project_values * values["dfl_passes"]
     return each @ work.other_count + (values["pass_us"] * 1e-3 + decoding / memory)[:, 0]
-
-
-def _reformatting(values: Mapping[str, Floats], work: Work, case: Case) -> Floats:
-    """Milliseconds of leaving int8 before a layer and coming back behind it: S,L."""
-    there_and_back = case.batch * (work.read + work.written) * (_BYTES["fp16"] + _BYTES["int8"])
-    return _traffic(values, there_and_back) + 2 * values["launch_us"] * 1e-3
 
 
 def _traffic(values: Mapping[str, Floats], size: Floats) -> Floats:
