@@ -34,8 +34,8 @@ class Case:
 class Work:
     """Distinct layers of a network, batch 1; all arrays of convolutions have one entry per distinct layer.
 
-    A convolution is a matrix product: `pixels` x `reduction` times `reduction` x `columns`. A transposed
-    convolution of stride 2 is one with four times the columns at the resolution of its input.
+    A convolution is a product of two matrices: `pixels` rows, `columns` columns, and `channels` times `taps` deep.
+    A transposed convolution of stride 2 is one with four times the columns at the resolution of its input.
 
     Attributes:
         count: how often the layer occurs.
@@ -47,7 +47,6 @@ class Work:
         weights: values of weights and bias.
         silu, lrelu: whether that activation follows.
         other_count, other_values: of max pooling and addition: how often, and values read and written.
-        pooled: whether an entry of those is a max pooling.
         project_values: values read by the expectation over DFL bins; 0 without DFL.
         input_values, output_values: of the whole network.
     """
@@ -64,14 +63,15 @@ class Work:
     lrelu: Floats
     other_count: Floats
     other_values: Floats
-    pooled: NDArray[np.bool_]
     project_values: float
     input_values: float
     output_values: float
 
 
 _ALIKE = attrgetter("kind", "kernel", "activation", "input_shape", "output_shape")
-_NUMBER = {"conv": 0, "transposed_conv": 1, "max_pool": 2, "add": 3, "project": 4}
+_KINDS = ("conv", "transposed_conv", "max_pool", "add", "project")
+_CONV, _UP, _POOL, _ADD, _PROJECT = range(len(_KINDS))
+_NUMBER = {kind: number for number, kind in enumerate(_KINDS)}
 
 
 @lru_cache(maxsize=128)
@@ -85,15 +85,14 @@ def work_of(model: ModelSpec, num_classes: int, image_size: int) -> Work:
     ]
     table = np.array(numbers, dtype=float).T
     kinds = table[1]
-    count, _, kernel, silu, lrelu, deep, high, wide, out, below, across = table[:, kinds < 2]
-    up = kinds[kinds < 2] == 1
+    count, _, kernel, silu, lrelu, deep, high, wide, out, below, across = table[:, kinds <= _UP]
+    up = kinds[kinds <= _UP] == _UP
     taps = np.where(up, 1.0, kernel * kernel)
     read, written = deep * high * wide, out * below * across
     pixels, columns = np.where(up, high * wide, below * across), np.where(up, 4 * out, out)
-    others = table[:, (kinds == 2) | (kinds == 3)]
+    others = table[:, (kinds == _POOL) | (kinds == _ADD)]
     values = others[5] * others[6] * others[7]  # addition reads two tensors of that size and writes one
-    pooled = others[1] == 2
-    projected = table[:, kinds == 4]
+    projected = table[:, kinds == _PROJECT]
     anchors = sum((image_size // stride) ** 2 for stride in STRIDES)
     return Work(
         count=count,
@@ -107,8 +106,7 @@ def work_of(model: ModelSpec, num_classes: int, image_size: int) -> Work:
         silu=silu,
         lrelu=lrelu,
         other_count=others[0],
-        other_values=values * np.where(pooled, 2.0, 3.0),
-        pooled=pooled,
+        other_values=values * np.where(others[1] == _POOL, 2.0, 3.0),
         project_values=float((projected[5] * projected[6]).sum()),
         input_values=3.0 * image_size * image_size,
         output_values=float(anchors * (num_classes + 4)),
