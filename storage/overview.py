@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import Connection, func, select
 
 from storage.front import non_dominated
 from storage.models import CandidateRow, Evaluation, MeasurementRow, Study, Trial
@@ -44,42 +44,38 @@ def count_by_state(connection: Connection, study_id: int) -> dict[TrialState, in
 def overview(connection: Connection, study_id: int) -> Overview:
     """The study's counts and front. The same front as `front.pareto_front` of all its trials."""
     limit: float | None = connection.scalar(select(Study.target_latency_ms).where(Study.id == study_id))
-    newest = (
-        select(Evaluation.trial_id, func.max(Evaluation.id).label("id"))
+    pairs = (
+        select(Evaluation.trial_id, Evaluation.id, Evaluation.ap, MeasurementRow.id, MeasurementRow.median_ms)
         .join(Trial, Trial.id == Evaluation.trial_id)
+        .outerjoin(MeasurementRow, MeasurementRow.evaluation_id == Evaluation.id)
         .where(Trial.study_id == study_id, Evaluation.origin == str(Origin.DEPLOYED))
-        .group_by(Evaluation.trial_id)
-        .subquery()
     )
-    latest = (
-        select(MeasurementRow.evaluation_id, func.max(MeasurementRow.id).label("id"))
-        .where(MeasurementRow.evaluation_id.is_not(None))
-        .group_by(MeasurementRow.evaluation_id)
-        .subquery()
-    )
-    points = (
-        select(newest.c.trial_id, Evaluation.ap, MeasurementRow.median_ms)
-        .join(Evaluation, and_(Evaluation.id == newest.c.id, Evaluation.ap.is_not(None)))
-        .join(latest, latest.c.evaluation_id == newest.c.id)
-        .join(MeasurementRow, MeasurementRow.id == latest.c.id)
-    )
-    rows = connection.execute(points).all()
-    within = [row for row in rows if limit is None or row.median_ms <= limit]
-    kept = [within[index] for index in non_dominated([(row.ap, row.median_ms) for row in within])]
+    newest: dict[int, tuple[int, float | None, int | None, float | None]] = {}
+    for trial_id, evaluation_id, ap, measurement_id, median_ms in connection.execute(pairs):
+        kept_one = newest.get(trial_id)
+        if kept_one is None or (evaluation_id, measurement_id or 0) > (kept_one[0], kept_one[2] or 0):
+            newest[trial_id] = (evaluation_id, ap, measurement_id, median_ms)
+    rows = [
+        (trial_id, ap, median_ms)
+        for trial_id, (_, ap, _, median_ms) in newest.items()
+        if ap is not None and median_ms is not None
+    ]
+    within = [row for row in rows if limit is None or row[2] <= limit]
+    kept = [within[index] for index in non_dominated([(ap, latency_ms) for _, ap, latency_ms in within])]
     names = (
         select(Trial.id, Trial.number, Trial.name, CandidateRow.label, CandidateRow.key)
         .join(CandidateRow, CandidateRow.key == Trial.candidate_key)
-        .where(Trial.id.in_([row.trial_id for row in kept]))
+        .where(Trial.id.in_([trial_id for trial_id, _, _ in kept]))
     )
     named = {row.id: row for row in connection.execute(names)}
     front = tuple(
         FrontPoint(
-            trial_id=row.trial_id,
-            number=named[row.trial_id].number,
-            title=named[row.trial_id].name or named[row.trial_id].label or named[row.trial_id].key,
-            ap=row.ap,
-            latency_ms=row.median_ms,
+            trial_id=trial_id,
+            number=named[trial_id].number,
+            title=named[trial_id].name or named[trial_id].label or named[trial_id].key,
+            ap=ap,
+            latency_ms=latency_ms,
         )
-        for row in kept
+        for trial_id, ap, latency_ms in kept
     )
     return Overview(counts=count_by_state(connection, study_id), deployed=len(rows), front=front)
