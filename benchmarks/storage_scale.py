@@ -56,7 +56,7 @@ def fill(url: str, trials: int) -> int:
                         "trial_id": number,
                         "origin": "deployed",
                         "created_at": now,
-                        "ap": 0.1 * latency,
+                        "ap": 0.1 * latency * rng.random(),
                     }
                     | {"ap50": 0.9, "figures": figures, "protocol": {"split": "val"}, "artefact_hash": key}
                 )
