@@ -214,7 +214,6 @@ def _run_job(config: dict[str, Any]) -> None:
     from ray import tune
 
     from search.stages import Bench, TrainJob, train_and_deploy
-    from search.training import OutOfTime, TrainingDiverged
     from search.tune_adapter import BENCH, JOB, OUTCOME, PROGRESS
 
     job = TrainJob.from_dict(json.loads(config[JOB]))
@@ -224,19 +223,27 @@ def _run_job(config: dict[str, Any]) -> None:
         alive()
         tune.report({PROGRESS: json.dumps(asdict(progress))})
 
-    try:
-        with watchdog() as alive:
-            outcome = train_and_deploy(job, bench, tell)
-    except OutOfTime as error:
-        outcome = {"failed": one_line(error), "out_of_time": True}
-    except TrainingDiverged as error:
-        outcome = {"failed": one_line(error)}
-    except UserError as error:  # the data or the machine, not the candidate: every other would fail alike
-        outcome = {"fatal": one_line(error)}
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever happened must become a reason
-        full = is_disk_full(error)
-        outcome = {"no_space": True} if full else {"failed": f"{type(error).__name__}: {one_line(error)}"}
+    with watchdog() as alive:
+        outcome = outcome_of(lambda: train_and_deploy(job, bench, tell))
     tune.report({OUTCOME: json.dumps(outcome)})
+
+
+def outcome_of(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The result of `work`, or in its place why there is none: `failed`, `no_space`, or `fatal` for every job."""
+    from search.training import OutOfTime, TrainingDiverged
+
+    try:
+        return work()
+    except OutOfTime as error:
+        return {"failed": one_line(error), "out_of_time": True}
+    except TrainingDiverged as error:
+        return {"failed": one_line(error)}
+    except UserError as error:  # the data or the machine, not the candidate: every other would fail alike
+        return {"fatal": one_line(error)}
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever happened must become a reason
+        if is_disk_full(error):
+            return {"no_space": True}
+        return {"failed": f"{type(error).__name__}: {one_line(error)}"}
 
 
 def one_line(error: BaseException) -> str:

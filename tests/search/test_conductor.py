@@ -47,6 +47,8 @@ def conductor(
     clock: Callable[[], float] | None = None,
     judge: FakeJudge | None = None,
     seed: int = 0,
+    only_fixed: bool = False,
+    target_ms: float = TARGET_MS,
 ) -> Conductor:
     known = {study.name for study in repository.list_studies()}
     study = (
@@ -59,7 +61,8 @@ def conductor(
         study=study,
         space=Space.default(),
         policy=Policy(
-            target_ms=TARGET_MS,
+            target_ms=target_ms,
+            only_fixed=only_fixed,
             image_size=SIZE,
             num_classes=CLASSES,
             epochs=5,

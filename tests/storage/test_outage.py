@@ -1,0 +1,92 @@
+"""The database goes away for a moment: work goes on, and nothing is stored twice."""
+
+import random
+import threading
+import time
+
+import psycopg
+import pytest
+
+from foundation.errors import UserError
+from storage import Repository, TrialState
+from storage.transaction import run_transaction
+from tests.storage.demo import deployed
+from tests.storage.test_repository import ME
+
+
+@pytest.fixture
+def opened(postgres_url):
+    with Repository.open(postgres_url) as repository:
+        yield repository
+
+
+def end_other_connections(url):
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        )
+
+
+def test_lost_connections_are_made_anew(opened, postgres_url):
+    study = opened.create_study("s", {})
+    trial = opened.add_trial(study.id, "k", {})
+    end_other_connections(postgres_url)
+    assert opened.trials(study.id)[0].state is TrialState.WAITING
+    end_other_connections(postgres_url)
+    assert opened.claim(trial, ME)
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_connection_lost_while_committing_stores_once(opened, monkeypatch, stored):
+    study = opened.create_study("s", {})
+    trial = opened.add_trial(study.id, "k", {}, claim_by=ME)
+    commit, broken = opened._engine.dialect.do_commit, []
+
+    def breaks_once(connection):
+        if not broken:
+            broken.append(True)
+            if stored:
+                commit(connection)
+            connection.driver_connection.close()
+            raise psycopg.OperationalError("server closed the connection unexpectedly")
+        commit(connection)
+
+    monkeypatch.setattr(opened._engine.dialect, "do_commit", breaks_once)
+    opened.finish(trial, owner=ME, **deployed(0.5, 7.0, random.Random(0), "feed"))
+    assert broken
+    assert opened.trial(trial).state is TrialState.FINISHED
+    kinds = [event.kind for event in opened.events(study.id)]
+    assert kinds == ["created", "added", "finished"]
+
+
+def test_an_outage_is_waited_for_and_then_told(opened, monkeypatch):
+    waits, times = [], iter(range(100))
+
+    def nothing_answers(*_args, **_named):
+        raise psycopg.OperationalError("connection refused")
+
+    opened._engine.dispose()
+    monkeypatch.setattr(opened._engine.dialect, "connect", nothing_answers)
+    with pytest.raises(UserError, match="cannot be reached: connection refused; is the server running"):
+        run_transaction(
+            opened._engine,
+            lambda connection: None,
+            wait_seconds=20,
+            sleep=waits.append,
+            clock=lambda: float(next(times)),
+        )
+    assert len(waits) == 19 and max(waits) <= 2.0
+    monkeypatch.undo()
+    assert opened.list_studies() == []
+
+
+def test_a_lock_held_by_another_program_is_waited_for(sqlite_url):
+    with Repository.open(sqlite_url) as mine, Repository.open(sqlite_url) as other:
+        study = mine.create_study("s", {})
+        with other._engine.connect() as connection, connection.begin():
+            thread = threading.Thread(target=mine.add_event, args=(study.id, "note", "late"))
+            thread.start()
+            time.sleep(0.2)
+            assert thread.is_alive()
+        thread.join(timeout=30)
+        assert mine.events(study.id)[-1].message == "late"
