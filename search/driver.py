@@ -18,7 +18,7 @@ from foundation.errors import UserError, WorkFailedError
 from search.abilities import require_able
 from search.budget import TimePlan, TrainingCost, exploration_epochs
 from search.conductor import Conductor, JudgementError, Policy
-from search.estimates import estimator_for
+from search.estimates import estimator_for, judging_hardware
 from search.keeper import Keeper, kept_leases
 from search.options import DEFAULT_TIME_BUDGET_S, DEFAULT_TRAIN_BATCH, SearchOptions
 from search.stages import Bench
@@ -107,8 +107,10 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
                 + (f", {len(recovered)} taken back from an interrupted run" if recovered else "")
             )
         stop = stack.enter_context(_stop_on_signal())
-        stack.enter_context(ray_session(options.ray_address, options.worker_count() * bench.threads))
-        judge = RemoteJudge(bench)
+        cpus = options.worker_count() * bench.threads
+        device = judging_hardware(hardware).device
+        stack.enter_context(ray_session(options.ray_address, cpus, device))
+        judge = RemoteJudge(bench, device)
         try:
             training, threads = judge.training_cost()
         except JudgementError as error:

@@ -24,7 +24,7 @@ from yolov6space.candidate import Candidate, digest
 if TYPE_CHECKING:
     import numpy as np
 
-    from evaluators.accuracy import Accuracy
+    from evaluators.accuracy import Accuracy, Engine
     from evaluators.artefact import Artefact
     from evaluators.data import DetectionData
     from evaluators.latency import Hardware, Measurement
@@ -111,6 +111,7 @@ def judge_latency(candidate: Candidate, bench: Bench) -> dict[str, Any]:
     import tempfile
 
     from evaluators.artefact import untrained_artefact
+    from evaluators.hardware import float_format
     from evaluators.latency import resolve_hardware
 
     hardware = resolve_hardware(bench.hardware)
@@ -121,8 +122,16 @@ def judge_latency(candidate: Candidate, bench: Bench) -> dict[str, Any]:
             image_size=bench.size_of(candidate),
             batch=bench.batch,
             folder=Path(folder) / candidate.key,
+            float_format=float_format(hardware),
         )
         return measure_near(artefact, hardware, bench.target_ms).to_dict()
+
+
+def measure_here(artefact: Artefact, bench: Bench) -> dict[str, Any]:
+    """`measure_near` in this process, as JSON values."""
+    from evaluators.latency import resolve_hardware
+
+    return measure_near(artefact, resolve_hardware(bench.hardware), bench.target_ms).to_dict()
 
 
 def measure_near(artefact: Artefact, hardware: Hardware, limit_ms: float) -> Measurement:
@@ -174,8 +183,14 @@ def train_and_deploy(
     job: TrainJob,
     bench: Bench,
     on_progress: Callable[[TrainingProgress], None] | None = None,
+    measure: Callable[[Artefact, Bench], dict[str, Any]] = measure_here,
+    alive: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Train, build the artefact, judge that very artefact: latency on the device, AP through its engine.
+
+    Args:
+        measure: latency of the artefact as JSON values; where several workers share a device, one process measures.
+        alive: called whenever something got done besides training.
 
     Returns:
         `trained` and `deployed` evaluations, the deployed `measurement` (None where the device is not here) and
@@ -187,6 +202,7 @@ def train_and_deploy(
     """
     from evaluators.accuracy import PAPER, TorchEngine, judge
     from evaluators.artefact import build_artefact
+    from evaluators.hardware import float_format
     from evaluators.latency import open_engine, resolve_hardware
     from search.training import load_detector
 
@@ -212,7 +228,11 @@ def train_and_deploy(
     started = time.perf_counter()
     val = data.split("val")
     beat = job.ap_to_beat
-    trained_accuracy = judge(TorchEngine(detector, bench.batch), val, image_size=size, ap_to_beat=beat)
+
+    def judged(engine: Engine) -> Accuracy:
+        return judge(engine, val, image_size=size, ap_to_beat=beat, on_image=lambda _: alive())
+
+    trained_accuracy = judged(TorchEngine(detector, bench.batch))
     artefact = build_artefact(
         deployed,
         detector,
@@ -223,10 +243,13 @@ def train_and_deploy(
         calibration=calibration_images(data, size, bench.batch)
         if candidate.precision.kind == "int8"
         else None,
+        float_format=float_format(hardware),
     )
-    measurement = None if wanted.estimated else measure_near(artefact, hardware, bench.target_ms).to_dict()
+    alive()
+    measurement = None if wanted.estimated else measure(artefact, bench)
+    alive()
     with open_engine(artefact, hardware) as engine:
-        deployed_accuracy = judge(engine, val, image_size=size, ap_to_beat=beat)
+        deployed_accuracy = judged(engine)
     return {
         "trained": {
             "figures": trained_accuracy.figures.to_dict(),

@@ -23,6 +23,7 @@ from search.causes import NO_SPACE, WORKER_SILENCE_S
 from search.conductor import JudgementError
 
 if TYPE_CHECKING:
+    from evaluators.artefact import Artefact
     from search.budget import TrainingCost
     from search.stages import Bench, TrainJob
 
@@ -50,9 +51,19 @@ class JobSource(Protocol):
         """The worker of a job is gone; it may be tried again."""
 
 
+def device_resource(device: str) -> str:
+    """The Ray resource, one per device, that whoever measures there holds."""
+    return f"device:{device}"
+
+
 @contextlib.contextmanager
-def ray_session(address: str | None, cpus: int) -> Iterator[None]:
-    """Start Ray on this machine, or join the cluster at `address`; silent and without telemetry."""
+def ray_session(address: str | None, cpus: int, device: str) -> Iterator[None]:
+    """Start Ray on this machine, or join the cluster at `address`; silent and without telemetry.
+
+    Args:
+        device: that is measured on; a node of the cluster must offer it as a resource.
+    """
+    resource = device_resource(device)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
@@ -67,26 +78,44 @@ def ray_session(address: str | None, cpus: int) -> Iterator[None]:
         if address:
             ray.init(address=address, **common)
         else:
-            ray.init(num_cpus=cpus, include_dashboard=False, object_store_memory=200 * 2**20, **common)
+            local = {
+                "include_dashboard": False,
+                "object_store_memory": 200 * 2**20,
+                "resources": {resource: 1},
+            }
+            ray.init(num_cpus=cpus, **local, **common)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         where = f"cluster at {address}" if address else "a local Ray"
         raise UserError(f"cannot reach {where}: {str(error).splitlines()[0]}; check --ray-address") from error
     try:
+        if ray.cluster_resources().get(resource, 0) < 1:
+            raise UserError(
+                f"no node of the cluster at {address} offers the device to measure on: start the one that has it with "
+                f"ray start --resources='{{\"{resource}\": 1}}'"
+            )
         yield
     finally:
         ray.shutdown()
 
 
 class RemoteJudge:
-    """Latency judgements in a long-lived actor: heavy imports are paid once and crashes stay there."""
+    """Measurements in a long-lived actor, one per device for the driver and all workers together.
 
-    def __init__(self, bench: Bench) -> None:
-        self._bench = bench
+    It holds the device's resource and does one thing at a time, pays heavy imports once, and crashes stay there. The
+    driver's judge makes the actor; a worker's finds it by its name.
+    """
+
+    def __init__(self, bench: Bench, device: str) -> None:
+        self._bench, self._device = bench, device
         self._actor: Any = None
 
     def __call__(self, candidate: dict[str, Any]) -> dict[str, Any]:
         """Measure the untrained candidate. Raises JudgementError with a one-line reason."""
         return self._ask("latency", candidate)
+
+    def deployed(self, artefact: Path) -> dict[str, Any]:
+        """Measure an artefact's folder. Raises JudgementError with a one-line reason."""
+        return self._ask("deployed", str(artefact))
 
     def training_cost(self) -> tuple[TrainingCost, int]:
         """Training cost of this machine and the best number of threads (see `stages.training_cost`)."""
@@ -97,7 +126,14 @@ class RemoteJudge:
         from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
         if self._actor is None:
-            self._actor = ray.remote(num_cpus=0, max_restarts=0)(_Judge).remote(self._bench)
+            options = {
+                "num_cpus": 0,
+                "max_restarts": 0,
+                "resources": {device_resource(self._device): 1},
+                "name": f"measuring on {self._device}",
+                "get_if_exists": True,
+            }
+            self._actor = ray.remote(_Judge).options(**options).remote(self._bench)
         try:
             return ray.get(getattr(self._actor, method).remote(*arguments), timeout=JUDGEMENT_TIMEOUT_S)
         except RayTaskError as error:
@@ -132,6 +168,12 @@ class _Judge:
         from yolov6space.candidate import Candidate
 
         return judge_latency(Candidate.from_dict(candidate), self._bench)
+
+    def deployed(self, folder: str) -> dict[str, Any]:
+        from evaluators.artefact import load_artefact
+        from search.stages import measure_here
+
+        return measure_here(load_artefact(folder), self._bench)
 
     def training_cost(self) -> tuple[TrainingCost, int]:
         from search.stages import training_cost
@@ -213,6 +255,7 @@ def _run_job(config: dict[str, Any]) -> None:
     """The trainable: runs in a worker process, reports progress and one outcome, never raises."""
     from ray import tune
 
+    from evaluators.hardware import resolve_hardware
     from search.stages import Bench, TrainJob, train_and_deploy
     from search.tune_adapter import BENCH, JOB, OUTCOME, PROGRESS
 
@@ -223,8 +266,11 @@ def _run_job(config: dict[str, Any]) -> None:
         alive()
         tune.report({PROGRESS: json.dumps(asdict(progress))})
 
+    def measure(artefact: Artefact, bench: Bench) -> dict[str, Any]:
+        return RemoteJudge(bench, resolve_hardware(bench.hardware).device).deployed(artefact.folder)
+
     with watchdog() as alive:
-        outcome = outcome_of(lambda: train_and_deploy(job, bench, tell))
+        outcome = outcome_of(lambda: train_and_deploy(job, bench, tell, measure, alive))
     tune.report({OUTCOME: json.dumps(outcome)})
 
 
@@ -236,7 +282,7 @@ def outcome_of(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return work()
     except OutOfTime as error:
         return {"failed": one_line(error), "out_of_time": True}
-    except TrainingDiverged as error:
+    except (TrainingDiverged, JudgementError) as error:
         return {"failed": one_line(error)}
     except UserError as error:  # the data or the machine, not the candidate: every other would fail alike
         return {"fatal": one_line(error)}

@@ -1,0 +1,92 @@
+"""The measuring actor in a real Ray: shared by all who measure on a device, and what happens when it breaks."""
+
+import os
+import time
+
+import pytest
+
+from foundation.errors import UserError
+from search import workers
+from search.conductor import JudgementError
+from search.stages import Bench
+
+BENCH = Bench(
+    data="bundled",
+    hardware="cpu",
+    image_size=64,
+    batch=1,
+    train_batch=1,
+    seed=0,
+    threads=1,
+    folder="",
+    target_ms=5.0,
+)
+
+
+class BreakableJudge:
+    """In place of the real one: does what the candidate says."""
+
+    def __init__(self, bench):
+        self.bench = bench
+
+    def latency(self, candidate):
+        if candidate["do"] == "crash":
+            os._exit(1)
+        if candidate["do"] == "hang":
+            time.sleep(60)
+        if candidate["do"] == "fail":
+            raise ValueError("no such kernel")
+        return {"pid": os.getpid()}
+
+    def deployed(self, folder):
+        return {"pid": os.getpid(), "folder": folder}
+
+
+@pytest.fixture(scope="module")
+def session():
+    with workers.ray_session(None, 1, "cpu"):
+        yield
+
+
+@pytest.fixture
+def judge(session, monkeypatch):
+    monkeypatch.setattr(workers, "_Judge", BreakableJudge)
+    monkeypatch.setattr(workers, "JUDGEMENT_TIMEOUT_S", 60.0)
+    return workers.RemoteJudge(BENCH, "cpu")
+
+
+def test_all_who_measure_on_a_device_share_one_process_that_holds_it(judge):
+    import ray
+
+    pid = judge({"do": "measure"})["pid"]
+    worker = workers.RemoteJudge(BENCH, "cpu")
+    assert worker.deployed("folder") == {"pid": pid, "folder": "folder"}
+    assert ray.available_resources().get("device:cpu", 0) == 0
+
+
+def test_a_failure_a_crash_and_a_hang_fail_one_candidate_each(judge, monkeypatch):
+    pid = judge({"do": "measure"})["pid"]
+    with pytest.raises(JudgementError, match="no such kernel"):
+        judge({"do": "fail"})
+    assert judge({"do": "measure"})["pid"] == pid
+    with pytest.raises(JudgementError, match="died"):
+        judge({"do": "crash"})
+    second = judge({"do": "measure"})["pid"]
+    assert second != pid
+    monkeypatch.setattr(workers, "JUDGEMENT_TIMEOUT_S", 1.0)
+    with pytest.raises(JudgementError, match="hung"):
+        judge({"do": "hang"})
+    monkeypatch.setattr(workers, "JUDGEMENT_TIMEOUT_S", 60.0)
+    assert judge({"do": "measure"})["pid"] not in (pid, second)
+
+
+def test_a_cluster_without_the_device_says_how_to_offer_it(session, monkeypatch):
+    import ray
+
+    monkeypatch.setattr(ray, "init", lambda **options: None)  # as if the running cluster had been joined
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    with (
+        pytest.raises(UserError, match=r"offers the device .* --resources='\{\"device:cuda:0\": 1\}'"),
+        workers.ray_session("somewhere:6379", 1, "cuda:0"),
+    ):
+        pass
