@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from evaluators.latency.bound import lower_bound_ms
 from search.budget import LONGER_TRAINING, TimePlan
@@ -39,6 +39,8 @@ REFUSALS_BEFORE_STOP = 60  # a limit that nothing meets must not be searched for
 LONGER, CUT_SHORT = "longer", "cut short"  # kinds of event: a finalist's training ended, or did not
 LATE_TOLERANCE = 1.1  # a training is given up when it would outlast the time left by more
 
+T = TypeVar("T")
+
 
 class View(Protocol):
     """What a person sees of the work; every line comes with its trial."""
@@ -55,6 +57,13 @@ class Judge(Protocol):
 
     def __call__(self, candidate: dict[str, Any]) -> dict[str, Any]:
         """`Measurement.to_dict()` of the candidate."""
+
+
+class Gate(Protocol):
+    """Checks that the device's compiler takes an untrained candidate; raises JudgementError."""
+
+    def __call__(self, candidate: dict[str, Any]) -> bool:
+        """True; a candidate that is refused raises."""
 
 
 class JudgementError(Exception):
@@ -100,6 +109,7 @@ class Conductor:
     view: View
     stopped: Callable[[], bool] = lambda: False
     estimator: Estimator | None = None
+    gate: Gate | None = None
     _follower: StudyFollower = field(init=False)
     _known_of: dict[int, tuple[TrialRecord, Known]] = field(default_factory=dict)
     _running: dict[int, TrainJob] = field(default_factory=dict)
@@ -204,6 +214,8 @@ class Conductor:
         latency_ms = self._latency_within(trial, candidate)
         if latency_ms is None:
             return None
+        if self.gate is not None and self._asked(trial, self.gate) is None:
+            return None
         seconds = self._training_seconds(candidate, self.policy.epochs)
         if seconds > self.plan.left_for_exploring():
             self.repository.release(trial.id)
@@ -231,16 +243,9 @@ class Conductor:
             return estimate.value
         if trial.untrained_latency is not None:
             return trial.untrained_latency.median_ms
-        try:
-            measured = measurement_from(self.judge(dict(trial.spec)), Rung.UNTRAINED)
-        except (JudgementError, KeyError, TypeError, ValueError) as error:
-            reason = str(error) if isinstance(error, JudgementError) else f"no usable latency: {error!r}"
-            self.repository.fail(trial.id, reason)
-            self.view.event(f"trial {trial.number} {trial.title}: failed: {reason}")
+        measured = self._asked(trial, lambda spec: measurement_from(self.judge(spec), Rung.UNTRAINED))
+        if measured is None:
             return None
-        except BaseException:
-            self.repository.release(trial.id)  # the machine or the person stopped it, not the candidate
-            raise
         over = over_target(measured, self.policy.target_ms)
         if over is not None:
             self.repository.infeasible(trial.id, measured, over)
@@ -248,6 +253,19 @@ class Conductor:
             return None
         self.repository.record(trial.id, measurements=[measured])
         return measured.median_ms
+
+    def _asked(self, trial: TrialRecord, ask: Callable[[dict[str, Any]], T]) -> T | None:
+        """What was found out about a claimed trial's candidate; None where a failure ended the trial."""
+        try:
+            return ask(dict(trial.spec))
+        except (JudgementError, KeyError, TypeError, ValueError) as error:
+            reason = str(error) if isinstance(error, JudgementError) else f"no usable answer: {error!r}"
+            self.repository.fail(trial.id, reason)
+            self.view.event(f"trial {trial.number} {trial.title}: failed: {reason}")
+            return None
+        except BaseException:
+            self.repository.release(trial.id)  # the machine or the person stopped it, not the candidate
+            raise
 
     def _next_finalist(self) -> TrainJob | None:
         """The best feasible candidate that was not trained longer yet, for as long as time allows."""

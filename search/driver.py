@@ -17,6 +17,7 @@ from foundation.cli import progress
 from foundation.errors import UserError, WorkFailedError
 from search.abilities import require_able
 from search.budget import TimePlan, TrainingCost, exploration_epochs
+from search.compile_gate import gate_of
 from search.conductor import Conductor, JudgementError, Policy
 from search.estimates import estimator_for, judging_hardware
 from search.keeper import Keeper, kept_leases
@@ -148,6 +149,7 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
             view=view,
             stopped=stopped,
             estimator=estimator,
+            gate=gate_of(hardware, judge),
         )
         conductor.add_fixed_trials()
         with view:

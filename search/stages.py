@@ -106,6 +106,11 @@ def _data(source: str) -> DetectionData:
     return load_data(source)
 
 
+def class_count(bench: Bench) -> int:
+    """Classes of the study's data."""
+    return len(_data(bench.data).class_names)
+
+
 def judge_latency(candidate: Candidate, bench: Bench) -> dict[str, Any]:
     """Latency of the candidate's untrained artefact, measured on the real engine (`Measurement.to_dict`)."""
     import tempfile

@@ -113,6 +113,11 @@ class RemoteJudge:
         """Measure the untrained candidate. Raises JudgementError with a one-line reason."""
         return self._ask("latency", candidate)
 
+    def compiles(self, candidate: dict[str, Any]) -> bool:
+        """Let NVIDIA's compiler build the untrained candidate. Raises JudgementError with its reason."""
+        self._ask("compiles", candidate)
+        return True
+
     def deployed(self, artefact: Path) -> dict[str, Any]:
         """Measure an artefact's folder. Raises JudgementError with a one-line reason."""
         return self._ask("deployed", str(artefact))
@@ -168,6 +173,12 @@ class _Judge:
         from yolov6space.candidate import Candidate
 
         return judge_latency(Candidate.from_dict(candidate), self._bench)
+
+    def compiles(self, candidate: dict[str, Any]) -> None:
+        from search.compile_gate import compile_untrained
+        from yolov6space.candidate import Candidate
+
+        compile_untrained(Candidate.from_dict(candidate), self._bench)
 
     def deployed(self, folder: str) -> dict[str, Any]:
         from evaluators.artefact import load_artefact

@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from foundation.errors import UserError
 from search.budget import TimePlan, TrainingCost
-from search.conductor import Conductor, Policy
+from search.conductor import Conductor, JudgementError, Policy
 from search.driver import fixed_trials
 from search.stages import TrainJob
 from storage import Repository, TrialRecord, TrialState
@@ -224,6 +225,25 @@ def test_judgement_that_fails_fails_its_trial_only(repository: Repository) -> No
     trials = repository.trials(1)
     assert trials[0].state is TrialState.FAILED and trials[0].reason == "the compiler crashed"
     assert sum(trial.state is TrialState.FINISHED for trial in trials) == 3
+
+
+def test_what_the_compiler_refuses_is_never_trained(repository: Repository) -> None:
+    seen: list[str] = []
+
+    def gate(candidate: dict[str, Any]) -> bool:
+        seen.append(Candidate.from_dict(candidate).key)
+        if len(seen) % 2:
+            raise JudgementError("tensorrt_rtx refuses the graph: node a (Conv): no kernel")
+
+    one = conductor(repository, trials=3)
+    one.gate = gate
+    trained_keys = {Candidate.from_dict(job.candidate).key for job in run(one)}
+    assert trained_keys == set(seen[1::2])
+    refused = [trial for trial in repository.trials(one.study.id) if trial.state is TrialState.FAILED]
+    assert {trial.candidate_key for trial in refused} == set(seen[::2])
+    assert all("node a (Conv)" in str(trial.reason) for trial in refused)
+    over = [trial for trial in repository.trials(one.study.id) if trial.state is TrialState.INFEASIBLE]
+    assert over and not {trial.candidate_key for trial in over} & set(seen)  # compiling comes after the limit
 
 
 def test_limit_that_nothing_meets_ends_the_search(repository: Repository) -> None:
