@@ -20,7 +20,7 @@ from search.budget import LONGER_TRAINING, TimePlan
 from search.early import ap_to_beat, of_a_part
 from search.estimates import Estimator, over_limit
 from search.evidence import deployed_evidence, measurement_from, over_target
-from search.stages import WEIGHTS_FILE, TrainJob
+from search.stages import WEIGHTS_FILE, TrainJob, teaching_cost
 from search.study import Known, propose
 from storage.errors import LeaseLostError
 from storage.follow import StudyFollower
@@ -275,7 +275,8 @@ class Conductor:
         if best is None:
             return None
         last = not others or len(self._finalists) == FINALISTS - 1
-        gflops = self._gflops(Candidate.from_dict(best.spec))
+        candidate = Candidate.from_dict(best.spec)
+        gflops = self._gflops(candidate) * teaching_cost(candidate)
         epochs = min(
             round(self.policy.epochs * LONGER_TRAINING),
             self.plan.epochs_within(
@@ -338,7 +339,8 @@ class Conductor:
 
     def _store(self, job: TrainJob, result: Mapping[str, Any]) -> None:
         trial = self.repository.trial(job.trial_id)
-        gflops = self._gflops(Candidate.from_dict(job.candidate))
+        candidate = Candidate.from_dict(job.candidate)
+        gflops = self._gflops(candidate) * (teaching_cost(candidate) if job.distils else 1.0)
         evidence = deployed_evidence(result)
         self.plan.learn(
             gflops, result["images_seen"], result["training_seconds"], result["deployed"]["seconds"]

@@ -16,7 +16,7 @@ from search.stages import TrainJob
 from storage import Repository, TrialRecord, TrialState
 from storage.records import LATENCY_MS, NewEstimate
 from storage.states import TrialKind
-from tests.search.fakes import CLASSES, SIZE, FakeJudge, SilentView, ap, latency_ms, trained
+from tests.search.fakes import CLASSES, SIZE, FakeJudge, SilentView, ap, gflops, latency_ms, trained
 from yolov6space.candidate import Candidate
 from yolov6space.space import Space
 
@@ -181,6 +181,26 @@ def test_finalists_train_longer_from_their_own_weights(repository: Repository) -
     assert best.deployed_latency.artefact_hash == best.deployed.artefact_hash
 
 
+def test_a_finalist_with_a_teacher_gets_the_epochs_its_time_allows(repository: Repository) -> None:
+    epochs = {}
+    candidate = next(fixed_trials())[1]
+    for distillation in ("none", "self"):
+        study = repository.create_study(distillation, {}, target_latency_ms=TARGET_MS)
+        recipe = replace(candidate.recipe, distillation=distillation)
+        fixed = (("one", replace(candidate, recipe=recipe)),)
+        base = conductor(repository, budget_s=1000)
+        one = replace(base, study=study, policy=replace(base.policy, fixed=fixed, trials=1, epochs=40))
+        one.plan.cost = TrainingCost(0.0, 1000 / 150 / 100 / gflops(candidate))
+        one.add_fixed_trials()
+        jobs = []
+        while (job := one.next_job()) is not None:
+            jobs.append(job)
+            one.succeeded(job, trained(job))
+        assert [job.distils for job in jobs] == [False, distillation == "self"]
+        epochs[distillation] = jobs[1].epochs
+    assert epochs["self"] == pytest.approx(epochs["none"] * 3 / 4, abs=2)
+
+
 def test_longer_training_that_is_worse_does_not_count(repository: Repository) -> None:
     one = conductor(repository, trials=2)
     while (job := one.next_job()) is not None:
@@ -234,6 +254,7 @@ def test_what_the_compiler_refuses_is_never_trained(repository: Repository) -> N
         seen.append(Candidate.from_dict(candidate).key)
         if len(seen) % 2:
             raise JudgementError("tensorrt_rtx refuses the graph: node a (Conv): no kernel")
+        return True
 
     one = conductor(repository, trials=3)
     one.gate = gate
