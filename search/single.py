@@ -166,6 +166,7 @@ def _train(
     if asked.teacher == "self":
         weights = asked.out / "teacher" / TRAINED
         if not weights.exists():
+            progress("training the network once to be its own teacher, then once more with it")
             train(
                 asked.candidate,
                 data,

@@ -54,6 +54,9 @@ def test_a_network_is_trained_judged_and_written(
 
     monkeypatch.setattr(single, "_train", None)  # nothing is trained twice
     assert run_single(asked(spec, rectangles, out, precision="int8")) == result
+    source = ["--data", told.data, "--image-size", "64", "--batch", "4", "--precision", "int8"]
+    again = ["--spec", str(spec), "--epochs", "2", "--out", str(out), "--json", *source]
+    assert json.loads(CliRunner().invoke(main, again).stdout) == result
     with pytest.raises(UserError, match=r"another epochs .2, now 3"):
         run_single(asked(spec, rectangles, out, precision="int8", epochs=3))
 

@@ -1,5 +1,6 @@
 """Whole runs: they learn, repeat exactly, survive kills, and end with a reason when they cannot go on."""
 
+import dataclasses
 import errno
 import time
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from evaluators.data import DetectionData
 from foundation.errors import UserError
 from search.training import (
     OutOfTime,
+    Teacher,
     TrainingDiverged,
     TrainingOptions,
     TrainingProgress,
@@ -94,6 +96,25 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(
 
     assert same_weights(unbroken, run(tiny, rectangles, broken, told, device_guard=count))
     assert len(entered) == 10 - 8
+
+
+def test_a_taught_run_survives_kills_too_and_knows_its_teacher(
+    tiny: Candidate, rectangles: DetectionData, tmp_path: Path
+) -> None:
+    told = options(checkpoint_seconds=0)
+    first = train(tiny, rectangles, told, folder=tmp_path / "first").weights
+    longer = {"init_weights": first, "teacher": Teacher(tiny.model, first)}
+    taught = train(tiny, rectangles, told, folder=tmp_path / "taught", **longer)
+    assert 0 < taught.losses["distillation"] < taught.losses["class"]
+    plain = run(tiny, rectangles, tmp_path / "plain", told, init_weights=first)
+    unbroken = load_detector(tiny.model, 2, taught.weights)
+    assert not same_weights(unbroken, plain)
+    with pytest.raises(Killed):
+        train(tiny, rectangles, told, folder=tmp_path / "broken", device_guard=kill_after(6), **longer)
+    assert same_weights(unbroken, run(tiny, rectangles, tmp_path / "broken", told, **longer))
+    with pytest.raises(UserError, match="another network"):
+        wider = dataclasses.replace(tiny.model, reg_max=8)
+        train(tiny, rectangles, told, folder=tmp_path / "x", teacher=Teacher(wider, first))
 
 
 def test_a_checkpoint_of_another_run_or_half_a_file_is_not_used(
@@ -293,8 +314,6 @@ def _poisoned(tiny: Candidate, folder: Path) -> Path:
 
 
 def test_no_images_is_a_clear_refusal(tiny: Candidate, rectangles: DetectionData, folder: Path) -> None:
-    import dataclasses
-
     empty = {**rectangles.splits, "train": rectangles.split("train").subset([])}
     with pytest.raises(UserError, match="no training images"):
         train(tiny, dataclasses.replace(rectangles, splits=empty), options(), folder=folder)
