@@ -75,7 +75,11 @@ def run_single(asked: SingleTraining) -> dict[str, Any]:
         options = _timed(asked, data, options, known, other)
     options = dataclasses.replace(options, judge_epochs=_judge_epochs(asked.judge_every, options.epochs))
     with Watch(asked.out, tensorboard=asked.tensorboard) as watch:
-        trained = _train(asked, data, options, hardware, other, watch)
+        trained = _finished(asked.out, known)
+        if trained is None:
+            trained = _train(asked, data, options, hardware, other, watch)
+            known["trained"] = {**dataclasses.asdict(trained), "weights": trained.weights.name}
+            write_record(asked.out, known)
         detector = load_detector(asked.candidate.model, len(data.class_names), trained.weights)
         result = _deploy(asked, data, options, trained, detector, hardware, watch)
     write_record(asked.out, {**known, "result": result})
@@ -85,6 +89,15 @@ def run_single(asked: SingleTraining) -> dict[str, Any]:
         f"({asked.candidate.precision.label} through {hardware.backend}); written to {asked.out / 'network'}"
     )
     return result
+
+
+def _finished(out: Path, known: dict[str, Any]) -> TrainedNetwork | None:
+    """The trained network of an earlier call that was interrupted afterwards."""
+    from search.training import TrainedNetwork
+
+    if "trained" not in known or not (weights := out / "run" / known["trained"]["weights"]).is_file():
+        return None
+    return TrainedNetwork(**{**known["trained"], "weights": weights})
 
 
 def _judge_epochs(asked: int | None, epochs: int) -> int | None:

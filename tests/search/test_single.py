@@ -61,6 +61,22 @@ def test_a_network_is_trained_judged_and_written(
         run_single(asked(spec, rectangles, out, precision="int8", epochs=3))
 
 
+def test_a_kill_after_training_does_not_repeat_it(
+    spec: Path, rectangles: DetectionData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = asked(spec, rectangles, tmp_path / "out", epochs=1)
+
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(single, "_deploy", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_single(told)
+    monkeypatch.setattr(single, "_train", None)
+    assert run_single(told)["training"]["images_seen"] == 8
+
+
 def test_a_network_teaches_itself_and_another(
     spec: Path, rectangles: DetectionData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
