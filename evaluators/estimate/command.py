@@ -120,3 +120,5 @@ def calibrate_command(
         f"one they are estimated with a mean error of {checked.mean_error:.1%}, worst {checked.worst_error:.1%}, "
         f"Spearman {checked.spearman:.3f}, {checked.within_interval:.0%} within the 90 % interval\nkept in {path}"
     )
+    if disturbed:
+        click.echo("run it again on a quiet machine: the disturbed ones are then measured again")

@@ -26,6 +26,7 @@ def test_the_device_is_measured_kept_and_cross_validated(tmp_path, monkeypatch):
     assert "12 candidates measured" in result.stdout
     assert "(1 disturbed)" in result.stdout
     assert "mean error" in result.stdout
+    assert "measured again" in result.stdout
     answer = json.loads(invoke("--hardware", "cpu", "--samples", 12, "--json").stdout)
     assert len(device.measured) == 13, "only the disturbed one is measured again"
     assert answer["disturbed"] == 0
