@@ -3,7 +3,7 @@
     python benchmarks/storage_kill.py [--sqlite 100] [--postgresql 30] [--seed 0]
 
 The conductor and the repository are the real ones; training and measuring are looked up in a table (a function of
-the candidate's cost), answered by a worker process over a pipe. Each study is killed ten times on its way and
+the candidate's cost), answered by a worker process over a pipe. Each study is killed twenty times on its way and
 then compared with an unbroken run of the same seed.
 """
 
@@ -32,7 +32,7 @@ from yolov6space.cost import cost
 from yolov6space.space import Space
 
 LIMIT_MS, SIZE, CLASSES = 8.8, 320, 3
-TRIALS, FIXED, KILLS_PER_STUDY = 30, 4, 10
+TRIALS, FIXED, KILLS_PER_STUDY = 30, 4, 20
 LONGEST_WAIT_S = 2.0  # three kills within one trial would fail it, as they should
 ENDS = ("finished", "infeasible", "failed")
 FORK = multiprocessing.get_context("fork")
@@ -69,8 +69,10 @@ def look_up(candidate: Mapping[str, Any], epochs: int) -> dict[str, Any]:
     }
 
 
-def work(pipe: Connection) -> None:
+def work(pipe: Connection, others: list[Connection]) -> None:
     """A worker: answers jobs until its driver is gone."""
+    for other in others:
+        other.close()  # a fork holds its driver's end too, and would never hear that it is gone
     try:
         while True:
             job = TrainJob.from_dict(pipe.recv())
@@ -133,7 +135,8 @@ def _run(conductor: Conductor, tell: Connection | None) -> None:
     while (job := conductor.next_job()) is not None:
         if worker is None or pipe is None:
             pipe, theirs = FORK.Pipe()
-            worker = FORK.Process(target=work, args=(theirs,), daemon=True)
+            inherited = [pipe] if tell is None else [pipe, tell]
+            worker = FORK.Process(target=work, args=(theirs, inherited), daemon=True)
             worker.start()
             theirs.close()
             if tell is not None:
