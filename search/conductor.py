@@ -20,11 +20,11 @@ from search.budget import LONGER_TRAINING, TimePlan
 from search.early import ap_to_beat, of_a_part
 from search.estimates import Estimator, over_limit
 from search.evidence import deployed_evidence, measurement_from, over_target
+from search.samplers.values import Focus
 from search.stages import WEIGHTS_FILE, TrainJob, teaching_cost
-from search.study import Known, propose
+from search.study import Known, Question, promising, propose
 from storage.errors import LeaseLostError
 from storage.follow import StudyFollower
-from storage.front import pareto_front
 from storage.owners import this_owner
 from storage.records import LATENCY_MS, NewEstimate, NewMeasurement, StudyRecord, TrialRecord
 from storage.repository import Repository
@@ -37,6 +37,7 @@ MISFITS_BEFORE_STOP = 5  # proposals in a row whose training would outlast the e
 FINALISTS = 3
 REFUSALS_BEFORE_STOP = 60  # a limit that nothing meets must not be searched for ever
 LONGER, CUT_SHORT = "longer", "cut short"  # kinds of event: a finalist's training ended, or did not
+CHOSEN = "chosen"  # kind of event: why a candidate was proposed, or promoted to a longer training
 LATE_TOLERANCE = 1.1  # a training is given up when it would outlast the time left by more
 
 T = TypeVar("T")
@@ -90,6 +91,7 @@ class Policy:
     train_images: int
     sampler: str
     seed: int
+    focus: Focus = "target"
     trials: int | None = None
     fixed: tuple[tuple[str, Candidate], ...] = ()
     only_fixed: bool = False
@@ -188,19 +190,14 @@ class Conductor:
         taken = {trial.candidate_key for trial in trials} | self._too_long
         known = [self._known(trial) for trial in trials]
         for _ in range(MISFITS_BEFORE_STOP):
-            candidate = propose(
-                self.space,
-                known,
-                taken,
-                target_ms=self.policy.target_ms,
-                sampler=self.policy.sampler,
-                seed=self.policy.seed,
-            )
-            if candidate is None:
+            proposal = propose(self.space, known, taken, self._question())
+            if proposal is None:
                 self.view.event("the space is exhausted: every candidate has been tried")
                 return None
+            candidate = proposal.candidate
             if self._training_seconds(candidate, self.policy.epochs) <= self.plan.left_for_exploring():
                 added = self._add(candidate, kind=TrialKind.SAMPLED, claim_by=this_owner())
+                self.repository.add_event(self.study.id, CHOSEN, proposal.why, trial_id=added)
                 return self.repository.trial(added)
             taken.add(candidate.key)
             self._too_long.add(candidate.key)
@@ -298,9 +295,13 @@ class Conductor:
         )
 
     def _best_of_those_trained_once(self) -> tuple[TrialRecord | None, int]:
-        """The one to train longer: of the front before others, of high AP before low; and how many are left."""
+        """The one to train longer, by the expected gain of the front; and how many are left.
+
+        Candidates outside a narrowed space are not modelled and come after all others, by their AP.
+        """
         trials = [trial for trial in self._trials() if trial.feasible]
-        front = {trial.id for trial in pareto_front(trials)}
+        hopeful = promising(self.space, [self._known(trial) for trial in trials], self._question())
+        places = {proposal.candidate.key: -place for place, proposal in enumerate(hopeful)}
         events = self.repository.events(self.study.id, kinds=[LONGER], limit=100_000)
         tried = self._finalists | {event.trial_id for event in events}
         ranked = []
@@ -308,8 +309,12 @@ class Conductor:
             deployed = trial.deployed
             if deployed is None or deployed.ap is None or trial.id in tried or of_a_part(deployed.protocol):
                 continue
-            if (deployed.epochs or 0) <= self.policy.epochs:
-                ranked.append(((trial.id in front, deployed.ap), trial))
+            if (deployed.epochs or 0) > self.policy.epochs:
+                continue
+            place = places.get(trial.candidate_key)
+            if place is None and Candidate.from_dict(trial.spec) in self.space:
+                continue  # its best credible AP does not reach the front
+            ranked.append(((place is not None, place or 0, deployed.ap), trial))
         ranked.sort(key=lambda pair: pair[0], reverse=True)
         return (ranked[0][1], len(ranked) - 1) if ranked else (None, 0)
 
@@ -451,8 +456,25 @@ class Conductor:
         latency = trial.latency.median_ms if trial.latency else None
         if latency is None:
             latency = trial.latency_estimate.value if trial.latency_estimate else None
-        evaluation = trial.evaluations.get(Origin.DEPLOYED)
-        return Known(Candidate.from_dict(trial.spec), latency, evaluation.ap if evaluation else None)
+        first, newest = trial.first_deployed, trial.evaluations.get(Origin.DEPLOYED)
+        longer = newest is not None and first is not None and (newest.epochs or 0) > (first.epochs or 0)
+        return Known(
+            Candidate.from_dict(trial.spec),
+            latency,
+            first.ap if first else None,
+            ended=trial.state.is_finished,
+            longer_ap=newest.ap if newest and longer else None,
+        )
+
+    def _question(self) -> Question:
+        return Question(
+            target_ms=self.policy.target_ms,
+            sampler=self.policy.sampler,
+            seed=self.policy.seed,
+            focus=self.policy.focus,
+            num_classes=self.policy.num_classes,
+            image_size=self.policy.image_size,
+        )
 
     def _too_slow(self, estimate: NewEstimate) -> bool:
         """The best guess decides where nothing better will come, else only what is beyond doubt."""

@@ -216,6 +216,7 @@ def _settings(
         "train_batch": DEFAULT_TRAIN_BATCH,
         "seed": options.seed,
         "sampler": options.sampler,
+        "focus": options.focus,
         "space": {dimension.name: list(dimension.choices) for dimension in space.dimensions},
     }
 
@@ -261,6 +262,7 @@ def _policy(options: SearchOptions, data: DetectionData, image_size: int, study:
         epochs=int(study.settings["epochs"]),
         train_images=len(data.split("train")),
         sampler=options.sampler,
+        focus=options.focus,
         seed=options.seed,
         trials=options.trials,
         only_fixed=options.only_fixed,

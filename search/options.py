@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 
 from foundation.errors import UserError
+from search.sampler import DEFAULT_SAMPLER
+from search.samplers.values import Focus
 
 DEFAULT_TIME_BUDGET_S = 720.0
 DEFAULT_TRAIN_BATCH = 8  # short trainings gain more from steps than from large batches: docs/training.md
@@ -24,6 +26,7 @@ class SearchOptions:
         trials: trained candidates in the study, after which exploring ends; None without a limit.
         epochs: of an exploring training; None chooses by the time budget when the study is made.
         study: name; None derives one from data, hardware, size and target.
+        focus: press on the best AP within the limit (`target`) or on the whole `front`.
         resume: refuse to start a new study.
         only_fixed: propose nothing beyond the fixed trials, train none longer.
     """
@@ -42,7 +45,8 @@ class SearchOptions:
     study: str | None = None
     resume: bool = False
     seed: int = 0
-    sampler: str = "gp"
+    sampler: str = DEFAULT_SAMPLER
+    focus: Focus = "target"
     space: str | None = None
     fixed_trials: str = "official"
     only_fixed: bool = False

@@ -9,7 +9,7 @@ import click
 from foundation import cli
 from foundation.errors import WorkFailedError
 from search.options import DEFAULT_TIME_BUDGET_S, FIXED_TRIALS, SearchOptions
-from search.sampler import DEFAULT_SAMPLER, SAMPLERS
+from search.sampler import DEFAULT_SAMPLER, FOCUSES, SAMPLERS
 from search.units import DURATION_S, LATENCY_MS
 
 EXAMPLES = """
@@ -66,7 +66,14 @@ Examples:
 @click.option("--study", metavar="NAME", help="[default: named after data, hardware, size and limit]")
 @click.option("--resume", is_flag=True, help="Only continue a study that exists.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--sampler", type=click.Choice(sorted(SAMPLERS)), default=DEFAULT_SAMPLER, show_default=True)
+@click.option("--sampler", type=click.Choice(SAMPLERS), default=DEFAULT_SAMPLER, show_default=True)
+@click.option(
+    "--focus",
+    type=click.Choice(FOCUSES),
+    default="target",
+    show_default=True,
+    help="Press on the best AP within the limit, or explore the whole front.",
+)
 @click.option("--space", metavar="FILE.yaml", help="Narrow or widen the design space.")
 @click.option(
     "--fixed-trials",

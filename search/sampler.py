@@ -1,54 +1,21 @@
-"""Optuna samplers by name, and the mapping between our space and Optuna's parameters.
-
-A new sampler is one entry in SAMPLERS.
-"""
+"""Samplers by name, and the mapping between our space and Optuna's parameters. Imports nothing heavy."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
-    from optuna.samplers import BaseSampler
 
     from yolov6space.dimensions import Dimension
     from yolov6space.space import Space
 
 
-def _gp(seed: int) -> BaseSampler:
-    import torch
-    from optuna.samplers import GPSampler
-
-    torch.set_num_threads(1)  # its matrices are tiny, and more threads only fight with running trainings
-    return GPSampler(seed=seed, n_startup_trials=10, deterministic_objective=False)
-
-
-def _tpe(seed: int) -> BaseSampler:
-    from optuna.samplers import TPESampler
-
-    return TPESampler(seed=seed, multivariate=True, n_startup_trials=10)
-
-
-def _nsga2(seed: int) -> BaseSampler:
-    from optuna.samplers import NSGAIISampler
-
-    return NSGAIISampler(seed=seed, population_size=20)
-
-
-def _random(seed: int) -> BaseSampler:
-    from optuna.samplers import RandomSampler
-
-    return RandomSampler(seed=seed)
-
-
-SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
-    "gp": _gp,  # repeats itself least on a space of this kind
-    "tpe": _tpe,
-    "nsga2": _nsga2,
-    "random": _random,
-}
-DEFAULT_SAMPLER = "gp"
+DEFAULT_SAMPLER = "latency-aware"
+BASELINE_NAMES = ("gp", "tpe", "nsga2", "random")  # Optuna's own, see search/samplers/baselines.py
+SAMPLERS = (DEFAULT_SAMPLER, *BASELINE_NAMES)
+FOCUSES = ("target", "front")
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:

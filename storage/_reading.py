@@ -117,6 +117,7 @@ def trials(
     if study_id is None:
         chosen = Trial.id.in_(trial_ids)
     evaluations: defaultdict[int, dict[Origin, EvaluationRecord]] = defaultdict(dict)
+    first: dict[int, EvaluationRecord] = {}
     measurements: defaultdict[int, list[MeasurementRecord]] = defaultdict(list)
     estimates: defaultdict[int, list[EstimateRecord]] = defaultdict(list)
 
@@ -129,6 +130,8 @@ def trials(
     for row in parts(select(Evaluation.trial_id, *_EVALUATION), Evaluation):
         evaluation = EvaluationRecord(**_fields(row, origin=Origin(row.origin)))
         evaluations[row.trial_id][evaluation.origin] = evaluation
+        if evaluation.origin is Origin.DEPLOYED:
+            first.setdefault(row.trial_id, evaluation)
     for row in parts(select(MeasurementRow.trial_id, *_MEASUREMENT), MeasurementRow):
         measurements[row.trial_id].append(MeasurementRecord(**_fields(row, rung=Rung(row.rung))))
     for row in parts(select(EstimateRow.trial_id, *_ESTIMATE), EstimateRow):
@@ -137,7 +140,13 @@ def trials(
     statement = select(*_TRIAL).join(CandidateRow, CandidateRow.key == Trial.candidate_key)
     statement = statement.join(Study, Study.id == Trial.study_id).where(chosen).order_by(Trial.number)
     return [
-        _trial(row, evaluations.get(row.id, {}), measurements.get(row.id, []), estimates.get(row.id, []))
+        _trial(
+            row,
+            evaluations.get(row.id, {}),
+            first.get(row.id),
+            measurements.get(row.id, []),
+            estimates.get(row.id, []),
+        )
         for row in connection.execute(statement)
     ]
 
@@ -145,6 +154,7 @@ def trials(
 def _trial(
     row: Row[Any],
     evaluations: Mapping[Origin, EvaluationRecord],
+    first_deployed: EvaluationRecord | None,
     measurements: list[MeasurementRecord],
     estimates: list[EstimateRecord],
 ) -> TrialRecord:
@@ -173,6 +183,7 @@ def _trial(
         untrained_latency=_newest([m for m in measurements if m.rung is Rung.UNTRAINED]),
         estimates=tuple(estimates),
         target_latency_ms=row.target_latency_ms,
+        first_deployed=first_deployed,
     )
 
 

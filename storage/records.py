@@ -213,6 +213,7 @@ class TrialRecord:
             evaluation of that same artefact; so its AP and latency always belong together.
         untrained_latency: the newest measurement of an untrained network of the same shape.
         target_latency_ms: the limit of the study.
+        first_deployed: the oldest deployed evaluation, that of the exploring training.
         owner: who holds the lease while it runs.
         attempts: how often a worker was lost while running it.
     """
@@ -238,6 +239,7 @@ class TrialRecord:
     untrained_latency: MeasurementRecord | None
     estimates: tuple[EstimateRecord, ...]
     target_latency_ms: float | None
+    first_deployed: EvaluationRecord | None = None
 
     @property
     def title(self) -> str:

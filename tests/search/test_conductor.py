@@ -108,7 +108,7 @@ def test_over_the_limit_is_never_trained(repository: Repository) -> None:
 
 def test_estimated_infeasible_costs_no_measurement(repository: Repository) -> None:
     judge = FakeJudge()
-    run(conductor(repository, trials=12, judge=judge))
+    run(conductor(repository, trials=8, fixed=12, judge=judge))
     estimated = [trial for trial in repository.trials(1) if trial.estimates]
     assert estimated
     assert not {trial.candidate_key for trial in estimated} & set(judge.asked)

@@ -5,8 +5,8 @@ import random
 import pytest
 
 from search.sampler import SAMPLERS, distributions, to_params, to_values
-from search.study import Known, propose
-from tests.search.fakes import ap, latency_ms
+from search.study import Known, Question, propose
+from tests.search.fakes import CLASSES, SIZE, ap, latency_ms
 from yolov6space.candidate import Candidate
 from yolov6space.space import Space
 
@@ -14,9 +14,13 @@ TARGET_MS = 8.8
 
 
 def ask(known: list[Known], taken: set[str], sampler: str, seed: int = 0) -> Candidate:
-    found = propose(Space.default(), known, taken, target_ms=TARGET_MS, sampler=sampler, seed=seed)
-    assert found is not None
-    return found
+    found = propose(Space.default(), known, taken, question(sampler, seed))
+    assert found is not None and found.why
+    return found.candidate
+
+
+def question(sampler: str, seed: int = 0) -> Question:
+    return Question(target_ms=TARGET_MS, sampler=sampler, seed=seed, num_classes=CLASSES, image_size=SIZE)
 
 
 def answer(candidate: Candidate) -> Known:
@@ -24,7 +28,7 @@ def answer(candidate: Candidate) -> Known:
     return Known(candidate, latency, ap(candidate, 10) if latency <= TARGET_MS else None)
 
 
-@pytest.mark.parametrize("sampler", sorted(SAMPLERS))
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_new_valid_and_deterministic(sampler: str) -> None:
     known: list[Known] = []
     taken: set[str] = set()
@@ -55,8 +59,9 @@ def test_candidates_outside_the_space_are_not_modelled() -> None:
     narrow["dimensions"]["activation"] = ["silu"]
     outside = answer(Space.default().sample(random.Random(0)))
     assert outside.candidate.model.activation != "silu"
-    found = propose(Space.from_dict(narrow), [outside], set(), target_ms=TARGET_MS, sampler="gp", seed=0)
-    assert found is not None and found.model.activation == "silu"
+    for sampler in ("latency-aware", "gp"):
+        found = propose(Space.from_dict(narrow), [outside], set(), question(sampler))
+        assert found is not None and found.candidate.model.activation == "silu"
 
 
 def test_parameters_round_trip() -> None:

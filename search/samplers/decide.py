@@ -1,0 +1,72 @@
+"""The next evaluation, from observations alone: no state, no Optuna."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from search.samplers.design import next_of_design
+from search.samplers.kernel import Array
+from search.samplers.latency import allowed_risk
+from search.samplers.scores import DESIGN, judged_rung, low_design, scores
+from search.samplers.situation import Situation, over, permitted, situation, with_rung
+from search.samplers.values import Choice, Goal, Observation, Params, Source
+
+LOW_PER_HIGH = 1.0  # cost that may go to cheaper rungs for each evaluation on the last one
+
+
+def decide(source: Source, seen: Sequence[Observation], goal: Goal, seed: int) -> Choice | None:
+    """The next candidate and its rung; None when the source has no more.
+
+    Deterministic: the same observations and seed give the same choice.
+    """
+    seed = _mixed(seed, len(seen))
+    last = len(goal.costs) - 1
+    here = situation(source, seen, goal, last, seed)
+    if here is None:
+        return None
+    infeasible = sum(over(one, goal.limit) for one in seen if one.rung == last)
+    evaluated = sum(one.rung == last for one in seen)
+    pool = permitted(here, goal, allowed_risk(goal.infeasible_share, evaluated, infeasible))
+    if len(pool) == 0:
+        return None
+    judged = judged_rung(source, here, seen, goal.costs)
+    if judged is None:
+        return _by_design(source, here, seen, goal, pool, seed)
+    for rung in range(judged):
+        here = with_rung(source, here, seen, rung, seed)
+    score, why = scores(source, here, seen, goal, pool, judged, seed)
+    best = int(np.argmax(score))
+    row = int(pool[best])
+    rung = _next_rung(source, here.params[row], seen, goal)
+    return Choice(here.params[row], rung, why(best))
+
+
+def _mixed(seed: int, count: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}/{count}".encode()).digest()[:4], "big")
+
+
+def _by_design(
+    source: Source, here: Situation, seen: Sequence[Observation], goal: Goal, pool: Array, seed: int
+) -> Choice:
+    asked = np.arange(len(here.index))
+    latency = np.exp(here.latency.mean) if here.latency is not None else None
+    size = DESIGN if len(goal.costs) == 1 else low_design(goal.costs[0])
+    row = next_of_design(here.features.matrix, latency, pool, asked, size, seed)
+    params = here.params[row]
+    return Choice(params, _next_rung(source, params, seen, goal), "a first look, spread over latency")
+
+
+def _next_rung(source: Source, params: Params, seen: Sequence[Observation], goal: Goal) -> int:
+    """The lowest rung it was not tried on, unless the cheap rungs have had their share of the cost."""
+    last = len(goal.costs) - 1
+    key = source.key(params)
+    tried = {one.rung for one in seen if source.key(one.params) == key}
+    high = sum(one.rung == last for one in seen)
+    spent = sum(goal.costs[one.rung] for one in seen if one.rung < last)
+    for rung in range(last):
+        if rung not in tried and spent + goal.costs[rung] <= LOW_PER_HIGH * (high + 2):
+            return rung
+    return last

@@ -1,0 +1,86 @@
+"""What is believed about the latency of candidates before they are measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy.stats import norm
+
+from search.samplers.features import Features
+from search.samplers.kernel import Array
+from search.samplers.model import Belief
+
+_PRIOR_WEIGHT = 4.0  # a declared error counts as much as so many observed ones
+_LEAST_ERROR = 0.03  # of what is foretold from other candidates alone
+_MIN_LEARNT = 4  # measurements before anything is foretold from features alone
+
+
+def latency_belief(
+    features: Features,
+    figures: Mapping[str, Sequence[float]],
+    estimate: Array | None,
+    error: float,
+    measured: Array,
+) -> Belief | None:
+    """Mean and deviation of the logarithm of every candidate's latency; None when nothing can be said.
+
+    Args:
+        figures: known beforehand; N positive numbers each.
+        estimate: (N,) foretold latencies, None where no figure foretells them.
+        error: their relative standard error, 0 when they are the truth.
+        measured: (N,) NaN where nothing was measured.
+    """
+    seen = np.isfinite(measured)
+    if estimate is None:
+        if seen.sum() < _MIN_LEARNT:
+            return None
+        mean, deviation = _learnt(features, figures, measured, seen)
+    elif error == 0:
+        mean, deviation = np.log(estimate), np.zeros(len(estimate))
+    else:
+        off = np.log(measured[seen] / estimate[seen])
+        count = len(off) + _PRIOR_WEIGHT
+        bias = off.sum() / count
+        spread = np.sqrt(((off**2).sum() + _PRIOR_WEIGHT * error**2) / count)
+        mean, deviation = np.log(estimate) + bias, np.full(len(estimate), spread)
+    mean, deviation = mean.copy(), deviation.copy()
+    mean[seen], deviation[seen] = np.log(measured[seen]), 0.0
+    return Belief(mean, deviation)
+
+
+def _learnt(
+    features: Features, figures: Mapping[str, Sequence[float]], measured: Array, seen: Array
+) -> tuple[Array, Array]:
+    """A line through logarithms (work over latency is close to a power law) and what else is chosen."""
+    from sklearn.linear_model import BayesianRidge
+
+    chosen = [
+        column
+        for name, group in features.groups.items()
+        if name not in features.summaries
+        for column in group
+    ]
+    logs = np.log(
+        np.maximum(np.array(list(figures.values()), dtype=float).reshape(-1, len(measured)).T, 1e-9)
+    )
+    columns = np.column_stack([logs, features.matrix[:, chosen]])
+    spread = np.maximum(columns[seen].std(axis=0), 1e-9)
+    fixed = columns[seen].std(axis=0) < 1e-9  # nothing was learnt about what never changed
+    inputs = np.where(fixed, 0.0, (columns - columns[seen].mean(axis=0)) / spread)
+    line = BayesianRidge().fit(inputs[seen], np.log(measured[seen]))
+    mean, deviation = line.predict(inputs, return_std=True)
+    return mean, np.maximum(deviation, _LEAST_ERROR)
+
+
+def probability_within(belief: Belief, limit: float) -> Array:
+    """P(latency <= limit)."""
+    away = np.log(limit) - belief.mean
+    certain = np.where(away >= -1e-12, 1.0, 0.0)
+    uncertain = belief.deviation > 0
+    return np.where(uncertain, norm.cdf(away / np.where(uncertain, belief.deviation, 1.0)), certain)
+
+
+def allowed_risk(share: float, evaluated: int, infeasible: int) -> float:
+    """How likely the next evaluation may be over the limit, so that `share` of all of them is in the end."""
+    return float(np.clip(share * (evaluated + 1) - infeasible, 0.01, 0.2))

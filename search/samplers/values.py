@@ -1,0 +1,94 @@
+"""Plain values between the parts of the sampler."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+Params = Mapping[str, Any]
+Focus = Literal["target", "front"]
+TARGET_WEIGHT: dict[Focus, float] = {"target": 1.0, "front": 0.2}
+"""Weight of the best value within the limit beside the whole front, by focus."""
+
+
+class Source(Protocol):
+    """Where candidates come from, and what is known of them before evaluation.
+
+    Attributes:
+        choices: the parameters in order; the texts to choose from, or None for a number.
+        distributions: the same for Optuna.
+        latency: the figure that foretells latency, None where no figure does.
+        latency_error: its relative standard error; 0 when it is the truth.
+    """
+
+    @property
+    def choices(self) -> Mapping[str, tuple[Any, ...] | None]: ...
+
+    @property
+    def distributions(self) -> Mapping[str, BaseDistribution]: ...
+
+    @property
+    def latency(self) -> str | None: ...
+
+    @property
+    def latency_error(self) -> float: ...
+
+    def key(self, params: Params) -> str:
+        """One name per candidate, however it is spelled."""
+
+    def draw(self, taken: Collection[str], best: Sequence[Params], seed: int) -> Sequence[Params]:
+        """Valid candidates, each once, none of those `taken`; empty when there are no more.
+
+        Args:
+            best: what is known to be good, best first; a large source looks around it too.
+        """
+
+    def figures(self, params: Sequence[Params]) -> dict[str, list[float]]:
+        """What is known before evaluation, by name: finite numbers, one per candidate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One trial.
+
+    Attributes:
+        rung: 0 for the cheapest kind of evaluation.
+        value: AP (or whatever is maximised); None while it runs, or when there will be none.
+        latency: measured; None where it was not.
+        ended: whether it runs no more.
+    """
+
+    params: Params
+    rung: int
+    value: float | None
+    latency: float | None
+    ended: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What is asked for.
+
+    Attributes:
+        limit: of the latency; None for no limit.
+        costs: of one evaluation on each rung, cheapest first; the last is the one that counts, cost 1.
+        infeasible_share: part of the evaluations that may turn out over the limit where latency is inexact.
+    """
+
+    limit: float | None
+    focus: Focus = "target"
+    costs: tuple[float, ...] = (1.0,)
+    infeasible_share: float = 0.03
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The next evaluation, and why."""
+
+    params: Params
+    rung: int
+    why: str

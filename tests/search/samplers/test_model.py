@@ -1,0 +1,105 @@
+"""The covariance against finite differences, and beliefs against functions that are known."""
+
+import numpy as np
+import pytest
+from sklearn.gaussian_process.kernels import Matern
+
+from search.samplers.features import features
+from search.samplers.kernel import GroupedMatern, MapRegressor
+from search.samplers.latency import allowed_risk, latency_belief, probability_within
+from search.samplers.model import believe
+
+CHOICES = {"size": None, "kind": ("a", "b", "c"), "other": ("a", "b", "c")}
+
+
+def population(count: int = 60) -> list[dict[str, object]]:
+    rng = np.random.default_rng(0)
+    return [
+        {
+            "size": float(rng.integers(1, 9)),
+            "kind": str(rng.choice(list("abc"))),
+            "other": str(rng.choice(list("abc"))),
+        }
+        for _ in range(count)
+    ]
+
+
+def test_kernel_is_matern_and_its_gradient_is_right() -> None:
+    rows = np.random.default_rng(0).random((6, 3))
+    one = GroupedMatern([0.5, 2.0, 1.0], ((0,), (1,), (2,)))
+    assert np.allclose(one(rows), Matern([0.5, 2.0, 1.0], nu=2.5)(rows))
+    assert np.allclose(one(rows, rows), one(rows))
+    shared = GroupedMatern([0.7, 1.3], ((0, 2), (1,)))
+    _, gradient = shared(rows, eval_gradient=True)
+    step = 1e-6
+    for index in range(2):
+        theta = shared.theta.copy()
+        theta[index] += step
+        above = shared.clone_with_theta(theta)(rows)
+        theta[index] -= 2 * step
+        assert np.allclose(
+            gradient[..., index], (above - shared.clone_with_theta(theta)(rows)) / 2 / step, atol=1e-7
+        )
+
+
+def test_prior_holds_what_the_data_do_not_say() -> None:
+    rows = np.random.default_rng(0).random((4, 1))
+    prior = (np.array([np.log(3.0)]), np.array([1e-3]))
+    fitted = MapRegressor(GroupedMatern([1.0], ((0,),)), alpha=1e-4, prior=prior).fit(rows, rows[:, 0])
+    assert fitted.kernel_.length_scale == pytest.approx(3.0, rel=0.01)
+
+
+def test_features_scale_indicate_and_count() -> None:
+    found = features(
+        [
+            {"size": 1, "kind": "a", "other": "a"},
+            {"size": 100, "kind": "b", "other": "a"},
+            {"kind": "a", "other": "b"},
+        ],
+        {"flops": [1.0, 10.0, 100.0]},
+        CHOICES,
+    )
+    assert found.matrix.min() >= 0.0 and found.matrix.max() <= 1.0
+    size, absent = (found.matrix[:, column] for column in found.groups["size"])
+    assert size.tolist() == [0.0, 1.0, 0.5] and absent.argmax() == 2
+    kind = found.matrix[:, list(found.groups["kind"])]
+    assert ((kind[0] - kind[1]) ** 2).sum() == pytest.approx(1.0)  # Hamming
+    assert found.matrix[:, found.groups["number of a"][0]].tolist() == [1.0, 0.5, 0.5]
+    assert found.summaries == {"flops", "number of a", "number of b"}
+    assert found.matrix[:, found.groups["flops"][0]].tolist() == pytest.approx([0.0, 0.5, 1.0])
+
+
+def test_belief_predicts_and_knows_what_it_does_not_know() -> None:
+    params = population()
+    truth = np.array([float(one["size"]) + 2.0 * (one["kind"] == "b") for one in params])
+    found = features(params, {}, CHOICES)
+    rows, rest = np.arange(30), np.arange(30, 60)
+    belief = believe(found, rows, truth[rows], np.zeros(30), rest, seed=0)
+    assert np.corrcoef(belief.mean, truth[rest])[0, 1] > 0.95
+    assert np.abs((belief.mean - truth[rest]) / belief.deviation).mean() < 2.0
+    again = believe(found, rows, truth[rows], np.zeros(30), rest, seed=0)
+    assert np.array_equal(belief.mean, again.mean)
+
+
+def test_latency_exact_estimated_and_learnt() -> None:
+    params = population()
+    found = features(params, {}, CHOICES)
+    flops = np.linspace(1.0, 20.0, 60)
+    truth = 0.5 * flops
+    nothing = np.full(60, np.nan)
+    exact = latency_belief(found, {}, truth, 0.0, nothing)
+    assert exact is not None
+    assert set(probability_within(exact, 5.0)) == {0.0, 1.0}
+    assert latency_belief(found, {"flops": flops.tolist()}, None, 0.0, nothing) is None
+    measured = np.where(np.arange(60) % 6 == 0, truth, np.nan)
+    learnt = latency_belief(found, {"flops": flops.tolist()}, None, 0.0, measured)
+    assert learnt is not None and np.allclose(np.exp(learnt.mean), truth, rtol=0.1)
+    biased = latency_belief(found, {}, truth * 1.3, 0.05, measured)
+    assert biased is not None and np.exp(biased.mean[1]) < truth[1] * 1.15  # what was measured corrects it
+    assert biased.deviation[0] == 0.0 and biased.deviation[1] > 0.0
+
+
+def test_risk_is_spent_once() -> None:
+    assert allowed_risk(0.03, 0, 0) == pytest.approx(0.03)
+    assert allowed_risk(0.03, 40, 0) > 0.1
+    assert allowed_risk(0.03, 40, 2) == 0.01
