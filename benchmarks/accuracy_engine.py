@@ -3,8 +3,8 @@
     python benchmarks/accuracy_engine.py --data DIR [--artefact TRAINED --artefact-data DATA] [--json]
 
 1. YOLOv6-S at 640 pixels through OpenVINO on the val split of DIR: the share of the time that is not inference,
-   from the first image to the last figure. Once as initialised (nothing is detected) and once with a class bias
-   that makes every image keep 300 boxes, as a trained network does at a threshold of 0.03.
+   from the first image to the last figure. Once with random weights as they are and once with a class bias that
+   makes every image keep 300 boxes.
 2. AP of a trained fp32 artefact minus that of its PyTorch network.
 3. With the detections of that artefact: how often the 99 % interval of AP over a stratified part misses the AP of
    the whole split, and how many images a verdict takes against an AP that is so much higher.
@@ -13,6 +13,7 @@
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,12 @@ def outside_inference(data_source: str, bias: float | None) -> dict[str, Any]:
     from evaluators.artefact import build_artefact
     from evaluators.data import load_data
     from evaluators.latency import open_engine, resolve_hardware
+    from yolov6space.candidate import Precision
     from yolov6space.networks import build, realistic_statistics
     from yolov6space.variants import get
 
     data = load_data(data_source, splits=("val",))
-    candidate = get("YOLOv6-S")
+    candidate = replace(get("YOLOv6-S"), precision=Precision(kind="fp32"))
     torch.manual_seed(0)
     detector = realistic_statistics(build(candidate.model, len(data.class_names)), 0)
     if bias is not None:

@@ -94,19 +94,24 @@ def _class_ap(
     positives_R: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     recalls = np.linspace(0.0, 1.0, 101)  # to the last bit as in COCO's code
+    known = np.maximum(positives_R, 1)[:, None]
+    seen = np.cumsum(weights_RD, axis=1)
     result = np.zeros(len(weights_RD))
     for threshold in range(hits_DT.shape[1]):
         # Precision falls between two hits, so its envelope is decided at the hits alone.
-        hit = hits_DT[:, threshold]
+        hit, miss = hits_DT[:, threshold], misses_DT[:, threshold]
+        if not hit.any():
+            continue
         right = np.cumsum(weights_RD[:, hit], axis=1)
-        wrong = np.cumsum(weights_RD * misses_DT[:, threshold], axis=1)[:, hit]
-        precision = right / (right + wrong + np.spacing(1))
+        counted = seen[:, hit]
+        if not (hit | miss).all():
+            counted = counted - np.cumsum(weights_RD * ~(hit | miss), axis=1)[:, hit]
+        precision = right / (counted + np.spacing(1))
         envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        for row in np.flatnonzero(positives_R):
-            reached = np.searchsorted(right[row] / positives_R[row], recalls, side="left")
-            reached = reached[reached < right.shape[1]]
-            result[row] += envelope[row, reached].sum()
-    return result / (len(recalls) * len(IOU_THRESHOLDS))
+        # Each recall level takes the envelope at the first hit that reaches it.
+        reached = np.searchsorted(recalls, right / known, side="right")
+        result += (np.diff(reached, axis=1, prepend=0) * envelope).sum(axis=1)
+    return np.where(positives_R > 0, result / (len(recalls) * len(IOU_THRESHOLDS)), 0.0)
 
 
 def _coco(images: list[Any], categories: list[Any], annotations: list[Any]) -> Any:

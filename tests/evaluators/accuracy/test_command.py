@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from evaluators.accuracy import FIGURES
 from evaluators.accuracy.command import accuracy_command
 from evaluators.accuracy.detections_file import read_detections
 from foundation.errors import UserError
@@ -28,6 +29,29 @@ def test_json_is_pycocotools(tmp_path, seed):
     values = [-1 if value is None else value for value in figures.values()]
     np.testing.assert_allclose(values, reference(truth, detections).stats, rtol=0, atol=1e-12)
     assert set(per_class) == {entry["name"] for entry in truth["categories"]}
+
+
+def test_json_is_pycocotools_on_real_annotations(tmp_path, shared_data):
+    """COCO photos with jittered boxes, random scores (many equal), and strays, through the command line."""
+    truth = json.loads((shared_data / "coco_by/annotations/instances_val.json").read_text())
+    rng = np.random.default_rng(1)
+    detections = []
+    for one in truth["annotations"] * 8:
+        box = np.array(one["bbox"]) + rng.normal(0, 0.08, 4) * max(one["bbox"][2:])
+        box[2:] = np.maximum(box[2:], 0.5)
+        score = round(float(rng.random()), 2)
+        detections.append(
+            {key: one[key] for key in ("image_id", "category_id")} | {"bbox": box.tolist(), "score": score}
+        )
+    crowded = max(
+        truth["annotations"], key=lambda one: sum(d["image_id"] == one["image_id"] for d in detections)
+    )
+    detections += [{**d, "score": 0.5} for d in detections if d["image_id"] == crowded["image_id"]][:300]
+    result = CliRunner().invoke(accuracy_command, [*write(tmp_path, truth, detections), "--json"])
+    figures = json.loads(result.stdout)["figures"]
+    expected = reference(truth, detections).stats
+    values = [-1 if figures[name] is None else figures[name] for name in FIGURES]
+    np.testing.assert_allclose(values, expected, rtol=0, atol=1e-12)
 
 
 def test_table_is_in_percent(tmp_path):
