@@ -16,13 +16,13 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Kernel, WhiteKernel
 from search.samplers.features import Features
 from search.samplers.kernel import BOUNDS, Array, GroupedMatern, MapRegressor
 
-MAX_FITTED = 120  # observations that hyperparameters are fitted on
+MAX_FITTED = 80  # observations that hyperparameters are fitted on
 MAX_KNOWN = 500  # observations that a prediction rests on
-_ROUNDS = 40  # of the optimiser
+_ROUNDS = 25  # of the optimiser
 _LENGTH = 0.25  # prior of the length scales, times the root of their number
 _LENGTH_SPREAD = 0.5  # of its logarithm
 _TREES = 60
-_TREE_SHARE = 0.3  # of the forest in the mixture
+_TREE_SHARE = 0.5  # of the forest in the mixture
 _CHUNK = 1000
 
 

@@ -55,9 +55,7 @@ def situation(
         for one in seen
         if one.rung == last or over(one, goal.limit) or (one.ended and one.value is None)
     }
-    good = [one for one in seen if one.value is not None and not over(one, goal.limit)]
-    good.sort(key=lambda one: (-one.rung, -(one.value or 0.0)))
-    drawn = source.draw(done, [one.params for one in good[:AROUND]], seed)
+    drawn = source.draw(done, [one.params for one in _good(seen, goal)], seed)
     if not drawn:
         return None
     params = [*known.values(), *(one for one in drawn if source.key(one) not in known)]
@@ -73,6 +71,17 @@ def situation(
     if latency is not None and goal.limit is not None:
         within = probability_within(latency, goal.limit)
     return Situation(params, index, np.array(pool, dtype=int), found, latency, within)
+
+
+def _good(seen: Sequence[Observation], goal: Goal) -> list[Observation]:
+    """The front, then others, of the dearest rung first and by falling value."""
+    rest = [one for one in seen if one.value is not None and not over(one, goal.limit)]
+    rest.sort(key=lambda one: (-one.rung, -(one.value or 0.0)))
+    front: list[Observation] = []
+    for one in rest:
+        if not front or (one.latency or np.inf) < (front[-1].latency or np.inf):
+            front.append(one)
+    return [*front, *(one for one in rest if one not in front)][:AROUND]
 
 
 def permitted(here: Situation, goal: Goal, risk: float) -> Array:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 POOL = 500  # candidates drawn at random for each question
-CHILDREN = 120  # candidates bred from the best, besides the neighbours of the best few
-_NEIGHBOURS_OF = 3
+CHILDREN = 120  # candidates bred from the best, besides the neighbours of a few of them
+_NEIGHBOURS_OF = 4
 
 
 class SpaceSource:
@@ -81,7 +81,7 @@ class SpaceSource:
         else:
             drawn = [self._space.sample(rng) for _ in range(POOL)]
             parents = [self.candidate_of(one) for one in best]
-            for parent in parents[:_NEIGHBOURS_OF]:
+            for parent in rng.sample(parents, min(_NEIGHBOURS_OF, len(parents))):
                 drawn += self._space.neighbours(parent)
             for _ in range(CHILDREN if parents else 0):
                 child = self._space.crossover(rng.choice(parents), rng.choice(parents), rng)
