@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from evaluators.latency.bound import lower_bound_ms
 from search.budget import LONGER_TRAINING, TimePlan
@@ -22,7 +22,7 @@ from search.estimates import Estimator, over_limit
 from search.evidence import deployed_evidence, measurement_from, over_target
 from search.samplers.values import Focus
 from search.stages import WEIGHTS_FILE, TrainJob, teaching_cost
-from search.study import Known, Question, promising, propose
+from search.study import Known, Question, believed, promising, propose
 from storage.errors import LeaseLostError
 from storage.follow import StudyFollower
 from storage.owners import this_owner
@@ -32,6 +32,9 @@ from storage.states import Origin, Rung, TrialKind, TrialState
 from yolov6space.candidate import Candidate
 from yolov6space.cost import cost
 from yolov6space.space import Space
+
+if TYPE_CHECKING:
+    from search.samplers.report import Beliefs
 
 MISFITS_BEFORE_STOP = 5  # proposals in a row whose training would outlast the exploring share
 FINALISTS = 3
@@ -465,6 +468,10 @@ class Conductor:
             ended=trial.state.is_finished,
             longer_ap=newest.ap if newest and longer else None,
         )
+
+    def beliefs(self) -> Beliefs | None:
+        """What the search believes now; None while it knows too little."""
+        return believed(self.space, [self._known(trial) for trial in self._trials()], self._question())
 
     def _question(self) -> Question:
         return Question(

@@ -35,6 +35,7 @@ from yolov6space.variants import official
 if TYPE_CHECKING:
     from evaluators.data import DetectionData
     from evaluators.latency import Hardware
+    from search.samplers.report import Beliefs
 
 RUNS = Path("runs")
 NEEDED_DISK_BYTES = 500 * 2**20
@@ -50,6 +51,7 @@ class SearchResult:
     folder: Path
     interrupted: bool
     asked: SearchOptions
+    beliefs: Beliefs | None = None
 
 
 def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
@@ -160,7 +162,13 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
         if keeper.problem is not None:
             raise keeper.problem
         return SearchResult(
-            study, repository.trials(study.id), repository.url, folder, stop.is_set(), options
+            study,
+            repository.trials(study.id),
+            repository.url,
+            folder,
+            stop.is_set(),
+            options,
+            conductor.beliefs(),
         )
 
 

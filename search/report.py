@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from search.driver import SearchResult
+    from search.samplers.report import Beliefs
     from storage.records import TrialRecord
 
 PLAIN_WIDTH = 150  # of tables that do not go to a terminal
@@ -82,7 +83,20 @@ def result_json(result: SearchResult, plots: Mapping[str, Path]) -> dict[str, An
         "interrupted": result.interrupted,
         "counts": count_states(result.trials),
         "trials": [trial_json(trial, on_front=trial.id in front) for trial in result.trials],
+        "beliefs": None if result.beliefs is None else beliefs_json(result.beliefs),
         "plots": {name: str(path) for name, path in plots.items()},
+    }
+
+
+def beliefs_json(beliefs: Beliefs) -> dict[str, Any]:
+    """What the search believes: importance of dimensions, and AP predicted for what was not trained."""
+    return {
+        "origin": "estimated",
+        "importance": beliefs.importance,
+        "predicted_front": [
+            {"latency_ms": one.latency, "AP": one.value, "AP_low": one.low, "AP_high": one.high}
+            for one in beliefs.front
+        ],
     }
 
 

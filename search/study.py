@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
+    from search.samplers.report import Beliefs
     from search.samplers.space_source import SpaceSource
     from search.samplers.values import Focus, Observation
     from yolov6space.space import Space
@@ -103,6 +104,17 @@ def promising(space: Space, known: Sequence[Known], question: Question) -> list[
     with _quietly():
         found = rank_for_promotion(source, _observations(source, known), goal, question.seed)
     return [Proposal(source.candidate_of(choice.params), choice.why) for choice in found]
+
+
+def believed(space: Space, known: Sequence[Known], question: Question) -> Beliefs | None:
+    """Which dimensions matter, and predicted AP of an exploring training against latency; None while unknown."""
+    from search.samplers.report import beliefs
+    from search.samplers.values import Goal
+
+    source = _source(space, question, frozenset())
+    told = [one for one in _observations(source, known) if one.rung == 0]
+    with _quietly():
+        return beliefs(source, told, Goal(question.target_ms, question.focus), question.seed)
 
 
 def _by_ours(

@@ -10,6 +10,7 @@ from search.benchmarking.table import Table, TableSource, key_of
 from search.samplers.decide import decide
 from search.samplers.latency_aware import LATENCY, RUNG, WHY, ExhaustedError, LatencyAwareSampler, suggest
 from search.samplers.promotion import rank_for_promotion
+from search.samplers.report import beliefs
 from search.samplers.values import Goal, Observation
 
 LIMIT = 6.0
@@ -175,3 +176,17 @@ def test_without_a_limit_or_foreknowledge() -> None:
         here = small.rows[key_of(choice.params)]
         seen.append(Observation(choice.params, 0, small.columns["ap"][here], small.columns["ms"][here]))
     assert len({key_of(one.params) for one in seen}) == 14
+
+
+def test_beliefs_name_what_matters_and_bracket_the_truth() -> None:
+    small = table()
+    source = TableSource(small, {"ms": small.columns["ms"]}, "ms", 0.0, LIMIT)
+    within = np.flatnonzero(small.columns["ms"] <= LIMIT)[::2]
+    seen = [Observation(small.params[i], 0, small.columns["ap"][i], small.columns["ms"][i]) for i in within]
+    assert beliefs(source, seen[:3], Goal(LIMIT), 0) is None
+    found = beliefs(source, seen, Goal(LIMIT), 0)
+    assert found is not None
+    assert next(iter(found.importance)) in ("p_width", "p_depth")
+    assert all(0.0 <= share <= 1.0 + 1e-9 for share in found.importance.values())
+    assert found.front and all(one.low < one.value < one.high and one.latency <= LIMIT for one in found.front)
+    assert [one.latency for one in found.front] == sorted(one.latency for one in found.front)
