@@ -89,9 +89,10 @@ def nvidia_gpu(name: str, reason: str) -> "Hardware":
     if importlib.util.find_spec("pycuda") is None:
         raise UserError("the package pycuda is not installed; pip install 'yolov6-search[tensorrt]'")
     gpu = str(describe_gpu().get("name", "an unknown GPU"))
-    if name == "t4":
-        if "T4" not in gpu.split():
-            raise UserError(f"hardware 't4': the GPU here is {gpu}; measure on it with --hardware tensorrt")
+    is_t4 = "T4" in gpu.split()
+    if name == "t4" and not is_t4:
+        raise UserError(f"hardware 't4': the GPU here is {gpu}; measure on it with --hardware tensorrt")
+    if is_t4:
         require_capability(library, T4)
     return Hardware(
         name=name,

@@ -75,6 +75,14 @@ def test_a_tesla_t4_through_tensorrt(gpu):
     assert precisions_of(found) == ("fp32", "fp16", "int8")
 
 
+def test_a_t4_under_its_other_name_needs_a_release_that_builds_for_it_too(gpu):
+    gpu("Tesla T4", version="11.4.1.9")
+    with pytest.raises(UserError, match="not known to build"):
+        nvidia_gpu("tensorrt", "as asked")
+    gpu("NVIDIA A10", version="11.4.1.9")
+    assert nvidia_gpu("tensorrt", "as asked").backend == "tensorrt"
+
+
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
