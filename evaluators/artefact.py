@@ -33,11 +33,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 _CANDIDATE, _WEIGHTS, _ONNX, _META = "candidate.json", "weights.safetensors", "model.onnx", "artefact.json"
-
-
-MAX_NOISE_SIZE = (
-    256  # ranges of noise do not depend on its size; choosing float layers takes a pass per layer
-)
+# Ranges of noise do not depend on its size, and choosing float layers takes a pass per layer.
+MAX_NOISE_SIZE = 256
 Images = NDArray[np.float32]
 
 

@@ -42,6 +42,10 @@ def run_isolated(function: str, arguments: dict[str, Any], *, timeout_s: float) 
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
+                env={
+                    **os.environ,
+                    "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+                },  # find what we find
                 start_new_session=True,  # so that what it starts is killed with it
             )
         try:

@@ -82,7 +82,7 @@ def test_errors_keep_their_kind(kind, error, message):
 def test_a_hanging_process_is_ended_with_all_it_started(tmp_path):
     note = tmp_path / "pids"
     with pytest.raises(WorkFailedError, match="hang hung: no result after"):
-        run_isolated(f"{HERE}:hang", {"path": str(note)}, timeout_s=4)
+        run_isolated(f"{HERE}:hang", {"path": str(note)}, timeout_s=6)
     for pid in map(int, note.read_text().split()):
         assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
