@@ -93,13 +93,17 @@ def _work(ready: Any, queue: Any, work: Callable[..., int], url: str, number: in
         with Repository.in_memory():  # imports are paid before the clock starts
             import optuna  # noqa: F401
         ready.wait()
-        queue.put(work(url, number, time.time() + seconds))
+        used = time.process_time()
+        done = work(url, number, time.time() + seconds)
+        queue.put((done, time.process_time() - used))
     except Exception as error:  # noqa: BLE001 - a lost process is a finding
         queue.put(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
 
 
-def rate(work: Callable[..., int], url: str, processes: int, seconds: float) -> tuple[float, list[str]]:
-    """Finished trials per second, and what went wrong."""
+def rate(
+    work: Callable[..., int], url: str, processes: int, seconds: float
+) -> tuple[float, float, list[str]]:
+    """Finished trials per second, CPU milliseconds of a process for one, and what went wrong."""
     context = multiprocessing.get_context("spawn")
     queue, ready = context.Queue(), context.Barrier(processes)
     workers = [
@@ -112,7 +116,9 @@ def rate(work: Callable[..., int], url: str, processes: int, seconds: float) -> 
     for worker in workers:
         worker.join()
     errors = [one for one in told if isinstance(one, str)]
-    return sum(one for one in told if isinstance(one, int)) / seconds, errors
+    good = [one for one in told if not isinstance(one, str)]
+    done = sum(count for count, _ in good)
+    return done / seconds, 1e3 * sum(used for _, used in good) / max(done, 1), errors
 
 
 @contextmanager
@@ -160,10 +166,11 @@ def main() -> None:
                 for name, work, url in (("ours", ours, our_url), ("Optuna RDB", optunas, their_url)):
                     if work is optunas and asked.without_optuna:
                         continue
-                    found, errors = rate(work, url, asked.processes, asked.seconds)
+                    found, cpu_ms, errors = rate(work, url, asked.processes, asked.seconds)
                     goal = f" (asked for: {TARGET_PER_SECOND})" if name == "ours" else ""
                     print(
-                        f"{kind:10s} {name:10s} {found:7.1f} finished trials/s{goal}; errors: {errors or 'none'}"
+                        f"{kind:10s} {name:10s} {found:7.1f} finished trials/s{goal}, "
+                        f"{cpu_ms:.1f} ms CPU each; errors: {errors or 'none'}"
                     )
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -7,9 +7,17 @@ import streamlit as st
 from charts.front import front_figure, front_info, published_figure
 from charts.plot import CONFIG
 from charts.published import published_points
-from dashboard.load import Problem, Snapshot, StudyList, load_events, load_studies, load_study
+from dashboard.load import (
+    Glance,
+    Problem,
+    Snapshot,
+    StudyList,
+    load_events,
+    load_glance,
+    load_studies,
+    load_study,
+)
 from dashboard.tables import event_table, evidence_table, trial_table
-from storage.front import best_feasible
 from storage.records import TrialRecord
 from storage.states import TrialState
 from storage.urls import url_default
@@ -36,20 +44,24 @@ def pick_study(names: tuple[str, ...]) -> str:
     return chosen
 
 
-def show_key_figures(snapshot: Snapshot) -> None:
+def show_key_figures(glance: Glance) -> None:
     """Best AP within the limit, the limit, and how far the search is."""
-    best = best_feasible(snapshot.trials)
-    limit = snapshot.study.target_latency_ms
-    ap = "–" if best is None or best.deployed is None else f"{best.deployed.ap:.3f}"
-    figure = None if best is None else best.final_latency
-    latency = "–" if figure is None else f"{figure.ms:.2f} ms"
+    best = glance.overview.best
+    limit = glance.study.target_latency_ms
     columns = st.columns([2, 2, 2, 1, 1, 1, 1, 1])
-    columns[0].metric("Best AP within the limit", ap, help=best.title if best else None)
-    estimated = figure is not None and figure.estimated
-    columns[1].metric("Its latency (estimated)" if estimated else "Its latency", latency)
+    columns[0].metric(
+        "Best AP within the limit",
+        "–" if best is None else f"{best.ap:.3f}",
+        help=best.title if best else None,
+    )
+    estimated = best is not None and best.estimated
+    columns[1].metric(
+        "Its latency (estimated)" if estimated else "Its latency",
+        "–" if best is None else f"{best.latency_ms:.2f} ms",
+    )
     columns[2].metric("Latency limit", "none" if limit is None else f"{limit:g} ms")
     for column, state in zip(columns[3:], STATES, strict=True):
-        column.metric(str(state).capitalize(), snapshot.count(state))
+        column.metric(str(state).capitalize(), glance.overview.counts[state])
 
 
 def show_front(snapshot: Snapshot) -> None:
@@ -119,11 +131,15 @@ def show_published() -> None:
 
 def show_study(name: str) -> None:
     """All of a study; runs again on its own, oftener while a search is at work."""
+    glance = load_glance(URL, name)
+    if isinstance(glance, Problem):
+        st.error(glance.message)
+        return
+    show_key_figures(glance)  # before every trial is read, which takes its time with tens of thousands
     snapshot = load_study(URL, name)
     if isinstance(snapshot, Problem):
         st.error(snapshot.message)
         return
-    show_key_figures(snapshot)
     if not snapshot.trials:
         st.info("This study has no trials yet. They appear here as soon as the search adds them.")
         return
@@ -147,7 +163,7 @@ if not studies.names:
     st.info("The database is empty. Start a search: python -m search.run --target-latency 8.8ms")
     st.stop()
 study_name = pick_study(studies.names)
-current = load_study(URL, study_name)
-live = isinstance(current, Snapshot) and current.live
+current = load_glance(URL, study_name)
+live = isinstance(current, Glance) and current.live
 st.fragment(show_study, run_every=LIVE_SECONDS if live else IDLE_SECONDS)(study_name)
 show_published()

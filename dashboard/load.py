@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from foundation.errors import UserError
+from storage.overview import Overview
 from storage.records import EventRecord, StudyRecord, TrialRecord
 from storage.repository import Repository
 from storage.states import TrialState
@@ -17,20 +18,24 @@ class StudyList:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Glance:
+    """A study's key figures, there in an instant however many trials it has."""
+
+    study: StudyRecord
+    overview: Overview
+
+    @property
+    def live(self) -> bool:
+        """Whether a search is at work on it."""
+        return self.study.driver_owner is not None or self.overview.counts[TrialState.RUNNING] > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """One study at one moment."""
 
     study: StudyRecord
     trials: tuple[TrialRecord, ...]
-
-    @property
-    def live(self) -> bool:
-        """Whether a search is at work on it."""
-        return self.study.driver_owner is not None or self.count(TrialState.RUNNING) > 0
-
-    def count(self, state: TrialState) -> int:
-        """How many trials are in that state."""
-        return sum(trial.state is state for trial in self.trials)
 
     def trial(self, number: int | None) -> TrialRecord | None:
         """The trial of that number, if there is one."""
@@ -51,6 +56,16 @@ def load_studies(url: str) -> StudyList | Problem:
             return StudyList(
                 url=repository.url, names=tuple(study.name for study in repository.list_studies())
             )
+    except UserError as error:
+        return Problem(str(error))
+
+
+def load_glance(url: str, name: str) -> Glance | Problem:
+    """A study's key figures, or why it cannot be read."""
+    try:
+        with Repository.open(url, read_only=True) as repository:
+            study = repository.get_study(name)
+            return Glance(study=study, overview=repository.overview(study.id))
     except UserError as error:
         return Problem(str(error))
 

@@ -106,7 +106,7 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
             keeper = _hold(stack, repository, known.id)
             recovered = repository.recover(known.id)
             progress(
-                f"continuing study {name}: {len(repository.trials(known.id))} trials known"
+                f"continuing study {name}: {sum(repository.count_by_state(known.id).values())} trials known"
                 + (f", {len(recovered)} taken back from an interrupted run" if recovered else "")
             )
         stop = stack.enter_context(_stop_on_signal())

@@ -5,19 +5,24 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select
 
 from storage.front import non_dominated
-from storage.models import CandidateRow, Evaluation, MeasurementRow, Study, Trial
+from storage.models import CandidateRow, EstimateRow, Evaluation, MeasurementRow, Study, Trial
+from storage.records import LATENCY_MS
 from storage.states import Origin, TrialState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontPoint:
-    """One deployed trial: AP (0..1) and median latency of the same artefact."""
+    """One deployed trial: AP (0..1) and median latency of the same artefact.
+
+    `estimated`: nobody measured the latency, because the device is not here.
+    """
 
     trial_id: int
     number: int
     title: str
     ap: float
     latency_ms: float
+    estimated: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +60,15 @@ def overview(connection: Connection, study_id: int) -> Overview:
         kept_one = newest.get(trial_id)
         if kept_one is None or (evaluation_id, measurement_id or 0) > (kept_one[0], kept_one[2] or 0):
             newest[trial_id] = (evaluation_id, ap, measurement_id, median_ms)
+    unmeasured = {trial_id for trial_id, (_, _, _, median_ms) in newest.items() if median_ms is None}
+    estimates = _estimates(connection, study_id, unmeasured) if unmeasured else {}
+    latencies = {
+        key: found[3] if found[3] is not None else estimates.get(key) for key, found in newest.items()
+    }
     rows = [
-        (trial_id, ap, median_ms)
-        for trial_id, (_, ap, _, median_ms) in newest.items()
-        if ap is not None and median_ms is not None
+        (trial_id, ap, latency_ms)
+        for trial_id, (_, ap, _, _) in newest.items()
+        if ap is not None and (latency_ms := latencies[trial_id]) is not None
     ]
     within = [row for row in rows if limit is None or row[2] <= limit]
     kept = [within[index] for index in non_dominated([(ap, latency_ms) for _, ap, latency_ms in within])]
@@ -75,7 +85,19 @@ def overview(connection: Connection, study_id: int) -> Overview:
             title=named[trial_id].name or named[trial_id].label or named[trial_id].key,
             ap=ap,
             latency_ms=latency_ms,
+            estimated=trial_id in unmeasured,
         )
         for trial_id, ap, latency_ms in kept
     )
     return Overview(counts=count_by_state(connection, study_id), deployed=len(rows), front=front)
+
+
+def _estimates(connection: Connection, study_id: int, trials: set[int]) -> dict[int, float]:
+    """The newest latency estimate of those trials."""
+    statement = (
+        select(EstimateRow.trial_id, EstimateRow.value)
+        .join(Trial, Trial.id == EstimateRow.trial_id)
+        .where(Trial.study_id == study_id, EstimateRow.quantity == LATENCY_MS)
+        .order_by(EstimateRow.id)
+    )
+    return {key: value for key, value in connection.execute(statement) if key in trials}

@@ -2,8 +2,9 @@
 
 import pytest
 
-from dashboard.load import Problem, load_events, load_studies, load_study
+from dashboard.load import Problem, load_events, load_glance, load_studies, load_study
 from dashboard.tables import COLUMNS, event_table, evidence_table, trial_table
+from storage.front import best_feasible
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def test_evidence_lists_every_rung(snapshot):
 
 def test_events_of_a_trial(demo_url, snapshot):
     table = event_table(load_events(demo_url, snapshot.study, snapshot.trials[0]))
-    assert list(table["event"]) == ["added", "claimed", "finished"]
+    assert list(table["event"]) == ["added", "claimed", "recorded", "finished"]
 
 
 def test_empty_tables_keep_their_columns():
@@ -55,6 +56,9 @@ def test_problems_are_values(tmp_path, demo_url):
 
 
 def test_live_while_something_runs(snapshot, demo_url):
-    assert snapshot.live
+    glance = load_glance(demo_url, "demo")
+    assert glance.live
+    assert glance.overview.best.trial_id == best_feasible(snapshot.trials).id
+    assert isinstance(load_glance(demo_url, "nope"), Problem)
     assert snapshot.trial(3).number == 3
     assert snapshot.trial(None) is None

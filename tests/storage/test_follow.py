@@ -1,16 +1,18 @@
 """The follower and the overview say the same as reading everything."""
 
+import random
+
 import pytest
 
 from storage import LeaseLostError, TrialState
 from storage.follow import StudyFollower
 from storage.front import best_feasible, pareto_front
+from storage.records import LATENCY_MS, NewEstimate
 from tests.storage.demo import deployed, seed_demo
 from tests.storage.test_repository import ME, OTHER
 
 
 def test_follower_sees_every_kind_of_change(repository):
-    import random
 
     study = seed_demo(repository, trials=9, owner=ME)
     follower = StudyFollower(repository, study.id)
@@ -49,7 +51,6 @@ def test_follower_outlasts_many_events(repository):
 
 
 def test_overview_is_the_front_of_all_trials(repository):
-    import random
 
     study = seed_demo(repository)
     best = best_feasible(repository.trials(study.id))
@@ -63,6 +64,19 @@ def test_overview_is_the_front_of_all_trials(repository):
     assert told.best.trial_id == best_feasible(repository.trials(study.id)).id
     assert told.counts == repository.count_by_state(study.id)
     assert told.deployed == sum(t.deployed_latency is not None for t in repository.trials(study.id))
+
+
+def test_overview_of_a_device_that_is_not_here_shows_estimates(repository):
+    study = repository.create_study("t4", {}, target_latency_ms=5.0)
+    for index, (ap, value) in enumerate([(0.3, 4.0), (0.4, 4.5), (0.5, 6.0)]):
+        trial = repository.add_trial(study.id, f"k{index}", {}, claim_by=ME)
+        evidence = deployed(ap, value, random.Random(0), f"h{index}") | {"measurements": []}
+        guess = NewEstimate(quantity=LATENCY_MS, value=value, low=value - 1, high=value + 1, source="model")
+        repository.record(trial, owner=ME, estimates=[guess])
+        repository.finish(trial, owner=ME, **evidence)
+    told = repository.overview(study.id)
+    assert [(p.ap, p.latency_ms, p.estimated) for p in told.front] == [(0.3, 4.0, True), (0.4, 4.5, True)]
+    assert told.best.trial_id == best_feasible(repository.trials(study.id)).id
 
 
 def test_lost_workers_are_retried_then_the_trial_fails(repository):
