@@ -27,13 +27,14 @@ from search.driver import fixed_trials
 from search.keeper import kept_leases
 from search.stages import TrainJob
 from storage import Repository, TrialRecord
+from storage.repository import MAX_ATTEMPTS
 from yolov6space.candidate import Candidate
 from yolov6space.cost import cost
 from yolov6space.space import Space
 
 LIMIT_MS, SIZE, CLASSES = 8.8, 320, 3
 TRIALS, FIXED, KILLS_PER_STUDY = 30, 4, 20
-LONGEST_WAIT_S = 2.0  # three kills within one trial would fail it, as they should
+LONGEST_WAIT_S = 1.0
 ENDS = ("finished", "infeasible", "failed")
 FORK = multiprocessing.get_context("fork")
 
@@ -170,8 +171,8 @@ def killed(url: str, name: str, seed: int, rng: random.Random) -> Counter[str]:
                 except EOFError:
                     break
             what = rng.choice(("driver", "worker", "both"))
-            if worker is None and what != "driver":
-                continue  # there is no worker yet
+            if (worker is None and what != "driver") or _on_its_last_attempt(url, name):
+                continue  # there is no worker yet; or a third loss would fail the trial, as it should
             counts[what] += 1
             if what != "driver":
                 _kill(worker)
@@ -184,6 +185,14 @@ def killed(url: str, name: str, seed: int, rng: random.Random) -> Counter[str]:
             return counts
         if driver.exitcode != -signal.SIGKILL:
             raise SystemExit(f"a driver ended with {driver.exitcode}")
+
+
+def _on_its_last_attempt(url: str, name: str) -> bool:
+    with Repository.open(url) as repository:
+        if name not in {study.name for study in repository.list_studies()}:
+            return False
+        trials = repository.trials(repository.get_study(name).id)
+        return any(trial.attempts == MAX_ATTEMPTS - 1 and not trial.state.is_finished for trial in trials)
 
 
 def _kill(pid: int | None) -> None:
