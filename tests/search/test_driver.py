@@ -1,0 +1,68 @@
+"""A run of the driver without Ray: who holds the study, and what a resume finds."""
+
+import contextlib
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from foundation.errors import UserError
+from search import driver
+from search.budget import TrainingCost
+from search.options import SearchOptions
+from storage import Repository, TrialState
+from tests.search.fakes import FakeJudge, trained
+
+
+class Judge(FakeJudge):
+    def training_cost(self) -> tuple[TrainingCost, int]:
+        return TrainingCost(0.0, 0.01), 1
+
+
+@pytest.fixture
+def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SearchOptions:
+    """A search whose jobs are answered at once; in the midst of each, its lease and driver are looked at."""
+
+    def run_jobs(source: Any, bench: object, **_: object) -> None:
+        while (job := source.next_job()) is not None:
+            with Repository.open(url, read_only=True) as repository:
+                study = repository.get_study("s")
+                assert study.driver_owner is not None and study.driver_expires_at is not None
+                held_by = repository.trial(job.trial_id).owner
+                assert held_by == (None if job.epochs_before else study.driver_owner)
+            source.succeeded(job, trained(job))
+
+    url = f"sqlite:///{tmp_path}/search.db"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(driver, "ray_session", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr(driver, "RemoteJudge", lambda bench: Judge())
+    monkeypatch.setattr(driver, "run_jobs", run_jobs)
+    return SearchOptions(
+        target_ms=8.8,
+        hardware="cpu",
+        storage=url,
+        study="s",
+        trials=2,
+        time_budget_s=None,
+        epochs=2,
+        sampler="random",
+        fixed_trials="none",
+        only_fixed=False,
+    )
+
+
+def test_a_run_holds_its_study_and_frees_it(options: SearchOptions) -> None:
+    with pytest.raises(UserError, match="there is no database"):
+        driver.run_search(dataclasses.replace(options, resume=True), quiet=True)
+    result = driver.run_search(options, quiet=True)
+    assert sum(trial.state is TrialState.FINISHED for trial in result.trials) == 2
+    more = driver.run_search(dataclasses.replace(options, trials=3, resume=True), quiet=True)
+    assert [t.candidate_key for t in more.trials][: len(result.trials)] == [
+        t.candidate_key for t in result.trials
+    ]
+    with Repository.open(str(options.storage)) as repository:
+        assert repository.get_study("s").driver_owner is None
+        repository.hold_study(more.study.id, "elsewhere:1:1.00")
+    with pytest.raises(UserError, match="being run by process 1 on elsewhere"):
+        driver.run_search(dataclasses.replace(options, resume=True), quiet=True)
