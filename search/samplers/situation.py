@@ -124,7 +124,11 @@ def observed(
     told = [
         one
         for one in seen
-        if one.rung == rung and one.ended and (one.value is not None or one.latency is None)
+        if one.rung == rung
+        and one.ended
+        and (
+            one.value is not None or here.within[here.index[source.key(one.params)]] > 0
+        )  # else over the limit
     ]
     values = np.array([np.nan if one.value is None else one.value for one in told], dtype=float)
     rows = np.array([here.index[source.key(one.params)] for one in told], dtype=int)
