@@ -30,5 +30,5 @@ def ap_to_beat(trials: Iterable[TrialRecord], *, latency_ms: float, epochs: int)
 
 
 def of_a_part(protocol: Mapping[str, Any]) -> bool:
-    """Whether an AP is that of a part of the images, because judging ended early (`stages.judged_images`)."""
+    """Whether an AP is that of a part of the images, because judging ended early (`deploying.judged_images`)."""
     return "of_images" in protocol

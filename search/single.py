@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from foundation.cli import progress
 from foundation.errors import UserError
+from search.deploying import deploy, describe_artefact
 from search.single_options import SingleTraining
 from search.single_record import claim, write_record
 from search.single_watch import Watch, require_tensorboard
-from search.stages import calibration_images, describe_artefact
 
 if TYPE_CHECKING:
+    from evaluators.accuracy import Engine
     from evaluators.data import DetectionData
     from evaluators.latency import Hardware
     from search.training import Teacher, TrainedNetwork, TrainingOptions
@@ -222,58 +223,40 @@ def _deploy(
 ) -> dict[str, Any]:
     import numpy as np
 
-    from evaluators.accuracy import PAPER, TorchEngine, detect, judge
-    from evaluators.artefact import build_artefact
+    from evaluators.accuracy import detect
     from evaluators.data.contact_sheet import comparison_sheet, write_sheet
-    from evaluators.latency import open_engine
 
-    size, val = options.image_size, data.split("val")
-    protocol = {
-        "data": data.name,
-        "data_fingerprint": data.fingerprint,
-        "split": "val",
-        "image_size": size,
-        "epochs": trained.epochs,
-        "seed": options.seed,
-        **({} if asked.teacher == "none" else {"distillation": asked.teacher}),
-        **PAPER.to_dict(),
-    }
-    progress("judging on the val split")
-    trained_accuracy = judge(TorchEngine(detector, BATCH_OF_ENGINE), val, image_size=size)
-    int8 = asked.candidate.precision.kind == "int8"
-    artefact = build_artefact(
-        asked.candidate,
-        detector,
-        class_names=data.class_names,
-        image_size=size,
-        batch=BATCH_OF_ENGINE,
-        folder=asked.out / "network",
-        calibration=calibration_images(data, size, BATCH_OF_ENGINE) if int8 else None,
-    )
-    with open_engine(artefact, hardware) as engine:
-        deployed_accuracy = judge(engine, val, image_size=size)
+    def look(engine: Engine) -> None:
+        val = data.split("val")
         places = np.unique(np.linspace(0, len(val) - 1, PICTURES).round().astype(int)).tolist()
         shown = val.subset(place for place in places if place < len(val))
-        sheet = comparison_sheet(shown, data.class_names, detect(engine, shown, image_size=size))
-    write_sheet(sheet, asked.out / "predictions.jpg")
-    watch.picture("val: annotated, detected", sheet, trained.steps)
+        found = detect(engine, shown, image_size=options.image_size)
+        sheet = comparison_sheet(shown, data.class_names, found)
+        write_sheet(sheet, asked.out / "predictions.jpg")
+        watch.picture("val: annotated, detected", sheet, trained.steps)
+
+    progress("judging on the val split")
+    result = deploy(
+        asked.candidate,
+        detector,
+        data,
+        hardware=hardware,
+        image_size=options.image_size,
+        batch=BATCH_OF_ENGINE,
+        folder=asked.out / "network",
+        training={
+            "epochs": trained.epochs,
+            "seed": options.seed,
+            **({} if asked.teacher == "none" else {"distillation": asked.teacher}),
+        },
+        look=look,
+    )
     return {
         "name": asked.title,
         "candidate": asked.candidate.key,
-        "artefact": describe_artefact(artefact),
-        "trained": {
-            "figures": trained_accuracy.figures.to_dict(),
-            "protocol": {**protocol, "precision": "fp32", "device": "cpu", "backend": "pytorch"},
-        },
-        "deployed": {
-            "figures": deployed_accuracy.figures.to_dict(),
-            "protocol": {
-                **protocol,
-                "precision": asked.candidate.precision.label,
-                "device": hardware.device,
-                "backend": hardware.backend,
-            },
-        },
+        "artefact": describe_artefact(result.artefact),
+        "trained": result.trained,
+        "deployed": result.deployed,
         "training": {
             "epochs": trained.epochs,
             "steps": trained.steps,

@@ -18,19 +18,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.budget import TrainingCost
+from search.deploying import deploy, describe_artefact
 from search.estimates import deployable, judging_hardware
 from yolov6space.candidate import Candidate, digest
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from evaluators.accuracy import Accuracy, Engine
     from evaluators.artefact import Artefact
     from evaluators.data import DetectionData
     from evaluators.latency import Hardware, Measurement
     from search.training import TrainedNetwork, TrainingProgress
 
-CALIBRATION_IMAGES = 32
 NEAR_LIMIT = 0.2  # share of the limit within which one measurement does not settle it
 WEIGHTS_FILE = "weights.safetensors"  # of an artefact folder: the training form
 
@@ -213,99 +210,42 @@ def train_and_deploy(
         OutOfTime: the job would not end before its deadline.
         TrainingDiverged: the loss became non-finite.
     """
-    from evaluators.accuracy import PAPER, TorchEngine, judge
-    from evaluators.artefact import build_artefact
-    from evaluators.hardware import float_format
-    from evaluators.latency import open_engine, resolve_hardware
+    from evaluators.latency import resolve_hardware
     from search.training import load_detector
 
     candidate = Candidate.from_dict(job.candidate)
     data = _data(bench.data)
     wanted = resolve_hardware(bench.hardware)
-    hardware = judging_hardware(wanted)
-    deployed = deployable(candidate, wanted)
-    size = bench.size_of(candidate)
+    built = deployable(candidate, wanted)
     trained = _train(job, candidate, bench, data, on_progress)
-    detector = load_detector(candidate.model, len(data.class_names), trained.weights)
     epochs = job.epochs + job.epochs_before
-    protocol = {
-        "data": data.name,
-        "data_fingerprint": data.fingerprint,
-        "split": "val",
-        "image_size": size,
-        "epochs": epochs,
-        "seed": bench.seed,
-        **({"distillation": "self"} if job.distils else {}),
-        **PAPER.to_dict(),
-    }
     started = time.perf_counter()
-    val = data.split("val")
-    beat = job.ap_to_beat
-
-    def judged(engine: Engine) -> Accuracy:
-        return judge(engine, val, image_size=size, ap_to_beat=beat, on_image=lambda _: alive())
-
-    trained_accuracy = judged(TorchEngine(detector, bench.batch))
-    artefact = build_artefact(
-        deployed,
-        detector,
-        class_names=data.class_names,
-        image_size=size,
+    result = deploy(
+        built,
+        load_detector(candidate.model, len(data.class_names), trained.weights),
+        data,
+        hardware=judging_hardware(wanted),
+        image_size=bench.size_of(candidate),
         batch=bench.batch,
-        folder=Path(bench.folder) / "artefacts" / f"{deployed.key}-{_training_digest(job, bench, data)}",
-        calibration=calibration_images(data, size, bench.batch)
-        if candidate.precision.kind == "int8"
-        else None,
-        float_format=float_format(hardware),
+        folder=Path(bench.folder) / "artefacts" / f"{built.key}-{_training_digest(job, bench, data)}",
+        training={
+            "epochs": epochs,
+            "seed": bench.seed,
+            **({"distillation": "self"} if job.distils else {}),
+        },
+        ap_to_beat=job.ap_to_beat,
+        measure=None if wanted.estimated else lambda artefact: measure(artefact, bench),
+        alive=alive,
     )
-    alive()
-    measurement = None if wanted.estimated else measure(artefact, bench)
-    alive()
-    with open_engine(artefact, hardware) as engine:
-        deployed_accuracy = judged(engine)
     return {
-        "trained": {
-            "figures": trained_accuracy.figures.to_dict(),
-            "protocol": {
-                **protocol,
-                **judged_images(trained_accuracy),
-                "precision": "fp32",
-                "device": "cpu",
-                "backend": "pytorch",
-            },
-            "seconds": trained.seconds,
-            "epochs": epochs,
-        },
-        "deployed": {
-            "figures": deployed_accuracy.figures.to_dict(),
-            "protocol": {
-                **protocol,
-                **judged_images(deployed_accuracy),
-                "precision": deployed.precision.label,
-                "device": hardware.device,
-                "backend": hardware.backend,
-            },
-            "seconds": time.perf_counter() - started,
-            "epochs": epochs,
-        },
-        "measurement": measurement,
-        "artefact": describe_artefact(artefact),
+        "trained": {**result.trained, "seconds": trained.seconds, "epochs": epochs},
+        "deployed": {**result.deployed, "seconds": time.perf_counter() - started, "epochs": epochs},
+        "measurement": result.measurement,
+        "artefact": describe_artefact(result.artefact),
         "weights": str(trained.weights),
         "training_seconds": trained.seconds,
         "images_seen": trained.images_seen,
     }
-
-
-def judged_images(accuracy: Accuracy) -> dict[str, Any]:
-    """What a protocol says of the images AP is of; with the interval of AP where those are only a part."""
-    told: dict[str, Any] = {"images": accuracy.images}
-    if accuracy.ended_early and accuracy.interval is not None:
-        told |= {
-            "of_images": accuracy.of_images,
-            "ap_low": accuracy.interval.low,
-            "ap_high": accuracy.interval.high,
-        }
-    return told
 
 
 def _train(
@@ -366,29 +306,6 @@ def _not_while_measuring(bench: Bench) -> AbstractContextManager[None]:
     from evaluators.latency import resolve_hardware
 
     return working(judging_hardware(resolve_hardware(bench.hardware)).device)
-
-
-def calibration_images(data: DetectionData, image_size: int, batch: int) -> list[np.ndarray]:
-    """Letterboxed training images (batch x 3 x size x size, RGB 0..1), evenly spread over the split."""
-    import numpy as np
-
-    from evaluators.data import letterbox, read_image, to_network
-
-    images = data.split("train").images
-    step = max(1, len(images) // CALIBRATION_IMAGES)
-    chosen = [
-        to_network(letterbox(read_image(image.path), image_size)[0])
-        for image in images[::step][:CALIBRATION_IMAGES]
-    ]
-    whole = -(-len(chosen) // batch) * batch  # whole batches only: the graph has a fixed batch
-    cycled = [chosen[index % len(chosen)] for index in range(whole)]
-    return [np.stack(cycled[start : start + batch]) for start in range(0, whole, batch)]
-
-
-def describe_artefact(artefact: Artefact) -> dict[str, Any]:
-    """What the database keeps of an artefact: hash, folder, size."""
-    size = sum(file.stat().st_size for file in artefact.folder.iterdir())
-    return {"hash": artefact.hash, "path": str(artefact.folder), "size_bytes": size}
 
 
 def write_text_atomically(path: Path, text: str) -> None:

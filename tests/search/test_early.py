@@ -1,9 +1,9 @@
 from dataclasses import replace
 
 from evaluators.accuracy import PAPER, Accuracy, ApInterval, CocoFigures
+from search.deploying import judged_images
 from search.early import of_a_part
 from search.export import Verification
-from search.stages import judged_images
 
 WHOLE = Accuracy(
     figures=CocoFigures(*[0.5] * 12),
