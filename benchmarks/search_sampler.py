@@ -83,7 +83,7 @@ def main() -> None:
     rng = random.Random(0)
     while len(told) < options.many:
         told.append(answer(Space.default().sample(rng)))
-    for count in sorted({100, 300, 1000, options.many}):
+    for count in sorted({min(count, options.many) for count in (100, 300, 1000, options.many)}):
         known = told[:count]
         start = time.process_time()
         search(1, 1, known)

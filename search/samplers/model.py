@@ -16,7 +16,7 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Kernel, WhiteKernel
 from search.samplers.features import Features
 from search.samplers.kernel import BOUNDS, Array, GroupedMatern, MapRegressor
 
-MAX_FITTED = 80  # observations that hyperparameters are fitted on
+MAX_FITTED = 64  # observations that hyperparameters are fitted on
 MAX_KNOWN = 500  # observations that a prediction rests on
 _ROUNDS = 25  # of the optimiser
 _LENGTH = 0.25  # prior of the length scales, times the root of their number

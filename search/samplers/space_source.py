@@ -16,9 +16,9 @@ from yolov6space.space import Space
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-POOL = 500  # candidates drawn at random for each question
-CHILDREN = 120  # candidates bred from the best, besides the neighbours of a few of them
-_NEIGHBOURS_OF = 4
+POOL = 350  # candidates drawn at random for each question
+CHILDREN = 80  # candidates bred from the best, besides the neighbours of a few of them
+_NEIGHBOURS_OF = 3
 
 
 class SpaceSource:
