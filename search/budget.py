@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 EXPLORING_SHARE = 0.5  # of a time budget; the rest goes to longer training of the best candidates
-TRIALS_TO_EXPLORE = 6  # trainings of a YOLOv6-N-sized network that should fit into the exploring share
+TRIALS_TO_EXPLORE = 8  # trainings of a YOLOv6-N-sized network that should fit into the exploring share
 LONGER_TRAINING = 4.0  # a finalist gets at most this many times the epochs of exploration on top
 MAX_EPOCHS = 300
 MIN_EPOCHS = 2
