@@ -9,7 +9,14 @@ def test_names_machine_and_versions_as_json():
     recorded = json.loads(json.dumps(environment()))
     assert recorded["cpu"]
     assert recorded["logical_cores"] == psutil.cpu_count()
-    assert set(recorded["versions"]) == {"openvino", "torch", "onnx", "nvidia-modelopt", "numpy"}
+    assert set(recorded["versions"]) == {
+        "openvino",
+        "onnxruntime",
+        "torch",
+        "onnx",
+        "nvidia-modelopt",
+        "numpy",
+    }
     assert len(recorded["load_average"]) == 3
 
 

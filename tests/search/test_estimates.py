@@ -122,7 +122,7 @@ def test_estimated_is_said_wherever_a_latency_is_shown(
     assert "estimated" in front_figure(front_info(trials, target_ms=TARGET_MS)).layout.xaxis.title.text
     assert set(trial_table(trials)["latency from"]) == {"estimated"}
     assert "latency ms, estimated" in set(evidence_table(best)["evidence"])
-    card = model_card(study, best, None)
+    card = model_card(study, best, None, None, folder="out", data="data")
     assert "**estimated for Tesla T4, nobody measured it**" in card
     assert "ms (estimated)" in card
 
@@ -151,7 +151,7 @@ def test_an_export_is_verified_by_ap_here_and_estimated_again(
         return {"figures": {"AP": best.deployed.ap}}
 
     monkeypatch.setattr("search.export._run_json", accuracy)
-    found = verify_export(tmp_path, study, best, TARGET_MS)
+    found = verify_export(tmp_path, study, best, "data", TARGET_MS)
     assert [arguments[0] for arguments in asked] == ["accuracy"]
     assert "cpu" in asked[0]
     assert found.within_target and found.same_ap and found.latency_estimated

@@ -24,6 +24,7 @@ ENVIRONMENT = {
 def study() -> StudyRecord:
     settings = {
         "image_size": 320,
+        "device": "cpu",
         "batch": 1,
         "classes": ["cat", "dog"],
         "data": {"name": "pets", "description": "pets at home"},

@@ -81,7 +81,7 @@ def test_every_fault_ends_in_its_state_and_the_search_goes_on(
     with Repository.open(f"sqlite:///{tmp_path / 'search.db'}") as repository:
         one = conductor(repository, trials=None, fixed=len(FAULTS), only_fixed=True, target_ms=1e6)
         one.add_fixed_trials()
-        with ray_session(None, 1):
+        with ray_session(None, 1, "cpu"):
             run_jobs(
                 one,
                 bench,
