@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from search.budget import TimePlan, TrainingCost
-from search.conductor import Conductor, Policy
+from search.conductor import Conductor
 from search.driver import fixed_trials
 from search.keeper import kept_leases
+from search.roles import Policy
 from search.stages import TrainJob
 from storage import Repository, TrialRecord
 from storage.repository import MAX_ATTEMPTS

@@ -14,7 +14,7 @@ from search.stages import Bench, class_count
 from yolov6space.candidate import Candidate
 
 if TYPE_CHECKING:
-    from search.conductor import Gate
+    from search.roles import Gate
     from search.workers import RemoteJudge
 
 GATE_TIMEOUT_S = 240.0  # below the time limit of a judgement

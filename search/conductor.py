@@ -13,24 +13,21 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from evaluators.latency.bound import lower_bound_ms
 from search.budget import LONGER_TRAINING, TimePlan
 from search.early import ap_to_beat, of_a_part
 from search.estimates import Estimator, over_limit
 from search.evidence import deployed_evidence, measurement_from, over_target
-from search.samplers.values import Focus
+from search.knowledge import Knowledge
+from search.roles import Gate, Judge, JudgementError, Policy, View
 from search.stages import WEIGHTS_FILE, TrainJob, teaching_cost
-from search.study import Known, Question, believed, promising, propose
 from storage.errors import LeaseLostError
-from storage.follow import StudyFollower
 from storage.owners import this_owner
-from storage.records import LATENCY_MS, NewEstimate, NewMeasurement, StudyRecord, TrialRecord
+from storage.records import NewMeasurement, StudyRecord, TrialRecord
 from storage.repository import Repository
-from storage.states import Origin, Rung, TrialKind, TrialState
+from storage.states import Rung, TrialKind, TrialState
 from yolov6space.candidate import Candidate
-from yolov6space.cost import cost
 from yolov6space.space import Space
 
 if TYPE_CHECKING:
@@ -44,61 +41,6 @@ CHOSEN = "chosen"  # kind of event: why a candidate was proposed, or promoted to
 LATE_TOLERANCE = 1.1  # a training is given up when it would outlast the time left by more
 
 T = TypeVar("T")
-
-
-class View(Protocol):
-    """What a person sees of the work; every line comes with its trial."""
-
-    def event(self, message: str) -> None:
-        """Something happened."""
-
-    def training(self, trial: TrialRecord, progress: Mapping[str, Any]) -> None:
-        """A candidate trains."""
-
-
-class Judge(Protocol):
-    """Measures the latency of an untrained candidate; raises JudgementError."""
-
-    def __call__(self, candidate: dict[str, Any]) -> dict[str, Any]:
-        """`Measurement.to_dict()` of the candidate."""
-
-
-class Gate(Protocol):
-    """Checks that the device's compiler takes an untrained candidate; raises JudgementError."""
-
-    def __call__(self, candidate: dict[str, Any]) -> bool:
-        """True; a candidate that is refused raises."""
-
-
-class JudgementError(Exception):
-    """A candidate could not be judged; the message is one line for its record."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """What a study is to do; values only.
-
-    Attributes:
-        epochs: of an exploring training.
-        train_images: per epoch.
-        trials: stop exploring after this many trained candidates in the study, None for no limit.
-        fixed: named candidates that are tried first.
-        only_fixed: propose nothing else, and train nothing longer.
-        estimated: the device is not here: estimates decide, and nothing is measured.
-    """
-
-    target_ms: float
-    image_size: int
-    num_classes: int
-    epochs: int
-    train_images: int
-    sampler: str
-    seed: int
-    focus: Focus = "target"
-    trials: int | None = None
-    fixed: tuple[tuple[str, Candidate], ...] = ()
-    only_fixed: bool = False
-    estimated: bool = False
 
 
 @dataclass
@@ -115,8 +57,7 @@ class Conductor:
     stopped: Callable[[], bool] = lambda: False
     estimator: Estimator | None = None
     gate: Gate | None = None
-    _follower: StudyFollower = field(init=False)
-    _known_of: dict[int, tuple[TrialRecord, Known]] = field(default_factory=dict)
+    _knowledge: Knowledge = field(init=False)
     _running: dict[int, TrainJob] = field(default_factory=dict)
     _too_long: set[str] = field(default_factory=set)
     _postponed: set[int] = field(default_factory=set)
@@ -126,7 +67,7 @@ class Conductor:
     _done: bool = False
 
     def __post_init__(self) -> None:
-        self._follower = StudyFollower(self.repository, self.study.id)
+        self._knowledge = Knowledge(self.repository, self.study, self.space, self.policy, self.estimator)
 
     # -- what runs next -------------------------------------------------------------------------------
 
@@ -191,9 +132,8 @@ class Conductor:
         if self.policy.trials is not None and trained >= self.policy.trials:
             return None
         taken = {trial.candidate_key for trial in trials} | self._too_long
-        known = [self._known(trial) for trial in trials]
         for _ in range(MISFITS_BEFORE_STOP):
-            proposal = propose(self.space, known, taken, self._question())
+            proposal = self._knowledge.propose(taken)
             if proposal is None:
                 self.view.event("the space is exhausted: every candidate has been tried")
                 return None
@@ -233,8 +173,8 @@ class Conductor:
 
     def _latency_within(self, trial: TrialRecord, candidate: Candidate) -> float | None:
         """Latency of a claimed trial, estimated or measured; None where it, or a failure, ended the trial."""
-        estimate = self._estimate(candidate)
-        if estimate is not None and self._too_slow(estimate):
+        estimate = self._knowledge.estimate(candidate)
+        if estimate is not None and self._knowledge.too_slow(estimate):
             self.repository.infeasible(trial.id, estimate, over_limit(estimate, self.policy.target_ms))
             return None
         if self.policy.estimated and estimate is not None:
@@ -276,7 +216,7 @@ class Conductor:
             return None
         last = not others or len(self._finalists) == FINALISTS - 1
         candidate = Candidate.from_dict(best.spec)
-        gflops = self._gflops(candidate) * teaching_cost(candidate)
+        gflops = self._knowledge.gflops(candidate) * teaching_cost(candidate)
         epochs = min(
             round(self.policy.epochs * LONGER_TRAINING),
             self.plan.epochs_within(
@@ -303,7 +243,7 @@ class Conductor:
         Candidates outside a narrowed space are not modelled and come after all others, by their AP.
         """
         trials = [trial for trial in self._trials() if trial.feasible]
-        hopeful = promising(self.space, [self._known(trial) for trial in trials], self._question())
+        hopeful = self._knowledge.promising()
         places = {proposal.candidate.key: -place for place, proposal in enumerate(hopeful)}
         events = self.repository.events(self.study.id, kinds=[LONGER], limit=100_000)
         tried = self._finalists | {event.trial_id for event in events}
@@ -348,7 +288,7 @@ class Conductor:
     def _store(self, job: TrainJob, result: Mapping[str, Any]) -> None:
         trial = self.repository.trial(job.trial_id)
         candidate = Candidate.from_dict(job.candidate)
-        gflops = self._gflops(candidate) * (teaching_cost(candidate) if job.distils else 1.0)
+        gflops = self._knowledge.gflops(candidate) * (teaching_cost(candidate) if job.distils else 1.0)
         evidence = deployed_evidence(result)
         self.plan.learn(
             gflops, result["images_seen"], result["training_seconds"], result["deployed"]["seconds"]
@@ -420,7 +360,7 @@ class Conductor:
     # -- small things ---------------------------------------------------------------------------------
 
     def _trials(self) -> list[TrialRecord]:
-        return self._follower.trials()
+        return self._knowledge.trials()
 
     def _add(
         self,
@@ -430,11 +370,7 @@ class Conductor:
         name: str | None = None,
         claim_by: str | None = None,
     ) -> int:
-        price = cost(
-            candidate.model,
-            num_classes=self.policy.num_classes,
-            image_size=candidate.image_size or self.policy.image_size,
-        )
+        price = self._knowledge.price(candidate)
         return self.repository.add_trial(
             self.study.id,
             candidate.key,
@@ -447,77 +383,12 @@ class Conductor:
             claim_by=claim_by,
         )
 
-    def _known(self, trial: TrialRecord) -> Known:
-        before = self._known_of.get(trial.id)
-        if before is not None and before[0] is trial:  # unchanged since: the same record
-            return before[1]
-        known = self._read_known(trial)
-        self._known_of[trial.id] = (trial, known)
-        return known
-
-    def _read_known(self, trial: TrialRecord) -> Known:
-        latency = trial.latency.median_ms if trial.latency else None
-        if latency is None:
-            latency = trial.latency_estimate.value if trial.latency_estimate else None
-        first, newest = trial.first_deployed, trial.evaluations.get(Origin.DEPLOYED)
-        longer = newest is not None and first is not None and (newest.epochs or 0) > (first.epochs or 0)
-        return Known(
-            Candidate.from_dict(trial.spec),
-            latency,
-            first.ap if first else None,
-            ended=trial.state.is_finished,
-            longer_ap=newest.ap if newest and longer else None,
-        )
-
     def beliefs(self) -> Beliefs | None:
         """What the search believes now; None while it knows too little."""
-        return believed(self.space, [self._known(trial) for trial in self._trials()], self._question())
-
-    def _question(self) -> Question:
-        return Question(
-            target_ms=self.policy.target_ms,
-            sampler=self.policy.sampler,
-            seed=self.policy.seed,
-            focus=self.policy.focus,
-            num_classes=self.policy.num_classes,
-            image_size=self.policy.image_size,
-        )
-
-    def _too_slow(self, estimate: NewEstimate) -> bool:
-        """The best guess decides where nothing better will come, else only what is beyond doubt."""
-        least = estimate.value if self.policy.estimated else estimate.low
-        return least > self.policy.target_ms
-
-    def _estimate(self, candidate: Candidate) -> NewEstimate | None:
-        """By the model of this device where it was calibrated, else from FLOPs by what was measured here."""
-        if self.estimator is not None:
-            return self.estimator(candidate)
-        spec = candidate.to_dict()
-        pairs = [
-            (trial.flops, trial.latency.median_ms)
-            for trial in self._trials()
-            if trial.flops
-            and trial.latency
-            and all(trial.spec[name] == spec[name] for name in ("precision", "image_size"))
-        ]
-        estimate = lower_bound_ms(self._gflops(candidate) * 1e9, pairs)
-        if estimate is None:
-            return None
-        return NewEstimate(
-            quantity=LATENCY_MS,
-            value=estimate.value_ms,
-            low=estimate.low_ms,
-            high=estimate.high_ms,
-            source=estimate.source,
-        )
-
-    def _gflops(self, candidate: Candidate) -> float:
-        size = candidate.image_size or self.policy.image_size
-        price = cost(candidate.model, num_classes=self.policy.num_classes, image_size=size)
-        return price.flops / 1e9
+        return self._knowledge.beliefs()
 
     def _training_seconds(self, candidate: Candidate, epochs: int) -> float:
-        return self.plan.seconds_for(self._gflops(candidate), self.policy.train_images, epochs)
+        return self.plan.seconds_for(self._knowledge.gflops(candidate), self.policy.train_images, epochs)
 
 
 def _latency_words(measured: NewMeasurement | None, trial: TrialRecord) -> str:

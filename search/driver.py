@@ -18,10 +18,11 @@ from foundation.errors import UserError, WorkFailedError
 from search.abilities import require_able
 from search.budget import TimePlan, TrainingCost, exploration_epochs
 from search.compile_gate import gate_of
-from search.conductor import Conductor, JudgementError, Policy
+from search.conductor import Conductor
 from search.estimates import estimator_for, judging_hardware
 from search.keeper import Keeper, kept_leases
 from search.options import DEFAULT_TIME_BUDGET_S, DEFAULT_TRAIN_BATCH, SearchOptions
+from search.roles import JudgementError, Policy
 from search.stages import Bench
 from search.view import SearchView
 from search.workers import RemoteJudge, ray_session, run_jobs

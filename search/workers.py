@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from foundation.cli import is_disk_full
 from foundation.errors import UserError
 from search.causes import NO_SPACE, WORKER_SILENCE_S
-from search.conductor import JudgementError
+from search.roles import JudgementError
 
 if TYPE_CHECKING:
     from evaluators.artefact import Artefact

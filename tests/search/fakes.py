@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from search.conductor import JudgementError
+from search.roles import JudgementError
 from search.stages import TrainJob
 from yolov6space.candidate import Candidate
 from yolov6space.cost import cost

@@ -10,8 +10,9 @@ import pytest
 
 from foundation.errors import UserError
 from search.budget import TimePlan, TrainingCost
-from search.conductor import Conductor, JudgementError, Policy
+from search.conductor import Conductor
 from search.driver import fixed_trials
+from search.roles import JudgementError, Policy
 from search.stages import TrainJob
 from storage import Repository, TrialRecord, TrialState
 from storage.records import LATENCY_MS, NewEstimate

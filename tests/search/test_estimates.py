@@ -16,12 +16,13 @@ from evaluators.hardware import Hardware, resolve_hardware
 from foundation.errors import UserError
 from search.abilities import require_able
 from search.budget import TimePlan, TrainingCost
-from search.conductor import Conductor, Policy
+from search.conductor import Conductor
 from search.driver import _space, fixed_trials
 from search.estimates import deployable, estimator_for, judging_hardware
 from search.export import best_under, describe, verify_export
 from search.model_card import model_card
 from search.report import _front_table, _latency_text, _within, trial_json
+from search.roles import Policy
 from search.view import _best_text
 from storage import Repository, StudyRecord, TrialRecord, TrialState
 from storage.front import pareto_front

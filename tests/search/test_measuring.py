@@ -7,7 +7,7 @@ import pytest
 
 from foundation.errors import UserError
 from search import workers
-from search.conductor import JudgementError
+from search.roles import JudgementError
 from search.stages import Bench
 
 BENCH = Bench(

@@ -1,0 +1,130 @@
+"""What is known of a study, in the form that choosing the next candidate and foretelling its latency need."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from evaluators.latency.bound import lower_bound_ms
+from search.estimates import Estimator
+from search.roles import Policy
+from search.study import Known, Proposal, Question, believed, promising, propose
+from storage.follow import StudyFollower
+from storage.records import LATENCY_MS, NewEstimate, StudyRecord, TrialRecord
+from storage.repository import Repository
+from storage.states import Origin
+from yolov6space.candidate import Candidate
+from yolov6space.cost import Cost, cost
+from yolov6space.space import Space
+
+if TYPE_CHECKING:
+    from search.samplers.report import Beliefs
+
+
+@dataclass
+class Knowledge:
+    """Reads a study as it grows; only what changed is read again.
+
+    Attributes:
+        estimator: foretells latencies on this device; None for one that nobody calibrated.
+    """
+
+    repository: Repository
+    study: StudyRecord
+    space: Space
+    policy: Policy
+    estimator: Estimator | None = None
+    _follower: StudyFollower = field(init=False)
+    _known_of: dict[int, tuple[TrialRecord, Known]] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._follower = StudyFollower(self.repository, self.study.id)
+
+    def trials(self) -> list[TrialRecord]:
+        """All trials of the study by number."""
+        return self._follower.trials()
+
+    def propose(self, taken: Collection[str]) -> Proposal | None:
+        """The sampler's next candidate whose key is not in `taken`; None when the space is exhausted."""
+        known = [self._known(trial) for trial in self.trials()]
+        return propose(self.space, known, taken, self._question())
+
+    def promising(self) -> list[Proposal]:
+        """Feasible candidates worth a longer training, best first (see `study.promising`)."""
+        known = [self._known(trial) for trial in self.trials() if trial.feasible]
+        return promising(self.space, known, self._question())
+
+    def beliefs(self) -> Beliefs | None:
+        """What the search believes now; None while it knows too little."""
+        return believed(self.space, [self._known(trial) for trial in self.trials()], self._question())
+
+    def price(self, candidate: Candidate) -> Cost:
+        """Parameters and FLOPs of the candidate in this study."""
+        size = candidate.image_size or self.policy.image_size
+        return cost(candidate.model, num_classes=self.policy.num_classes, image_size=size)
+
+    def gflops(self, candidate: Candidate) -> float:
+        """GFLOPs of one forward pass."""
+        return self.price(candidate).flops / 1e9
+
+    def estimate(self, candidate: Candidate) -> NewEstimate | None:
+        """By the model of this device where it was calibrated, else from FLOPs by what was measured here."""
+        if self.estimator is not None:
+            return self.estimator(candidate)
+        spec = candidate.to_dict()
+        pairs = [
+            (trial.flops, trial.latency.median_ms)
+            for trial in self.trials()
+            if trial.flops
+            and trial.latency
+            and all(trial.spec[name] == spec[name] for name in ("precision", "image_size"))
+        ]
+        estimate = lower_bound_ms(self.gflops(candidate) * 1e9, pairs)
+        if estimate is None:
+            return None
+        return NewEstimate(
+            quantity=LATENCY_MS,
+            value=estimate.value_ms,
+            low=estimate.low_ms,
+            high=estimate.high_ms,
+            source=estimate.source,
+        )
+
+    def too_slow(self, estimate: NewEstimate) -> bool:
+        """The best guess decides where nothing better will come, else only what is beyond doubt."""
+        least = estimate.value if self.policy.estimated else estimate.low
+        return least > self.policy.target_ms
+
+    def _known(self, trial: TrialRecord) -> Known:
+        before = self._known_of.get(trial.id)
+        if before is not None and before[0] is trial:  # unchanged since: the same record
+            return before[1]
+        known = _read_known(trial)
+        self._known_of[trial.id] = (trial, known)
+        return known
+
+    def _question(self) -> Question:
+        return Question(
+            target_ms=self.policy.target_ms,
+            sampler=self.policy.sampler,
+            seed=self.policy.seed,
+            focus=self.policy.focus,
+            num_classes=self.policy.num_classes,
+            image_size=self.policy.image_size,
+        )
+
+
+def _read_known(trial: TrialRecord) -> Known:
+    latency = trial.latency.median_ms if trial.latency else None
+    if latency is None:
+        latency = trial.latency_estimate.value if trial.latency_estimate else None
+    first, newest = trial.first_deployed, trial.evaluations.get(Origin.DEPLOYED)
+    longer = newest is not None and first is not None and (newest.epochs or 0) > (first.epochs or 0)
+    return Known(
+        Candidate.from_dict(trial.spec),
+        latency,
+        first.ap if first else None,
+        ended=trial.state.is_finished,
+        longer_ap=newest.ap if newest and longer else None,
+    )

@@ -1,0 +1,66 @@
+"""What a conductor works with: a policy, and those that judge, check and show; fakes of these test it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from search.samplers.values import Focus
+from storage.records import TrialRecord
+from yolov6space.candidate import Candidate
+
+
+class View(Protocol):
+    """What a person sees of the work; every line comes with its trial."""
+
+    def event(self, message: str) -> None:
+        """Something happened."""
+
+    def training(self, trial: TrialRecord, progress: Mapping[str, Any]) -> None:
+        """A candidate trains."""
+
+
+class Judge(Protocol):
+    """Measures the latency of an untrained candidate; raises JudgementError."""
+
+    def __call__(self, candidate: dict[str, Any]) -> dict[str, Any]:
+        """`Measurement.to_dict()` of the candidate."""
+
+
+class Gate(Protocol):
+    """Checks that the device's compiler takes an untrained candidate; raises JudgementError."""
+
+    def __call__(self, candidate: dict[str, Any]) -> bool:
+        """True; a candidate that is refused raises."""
+
+
+class JudgementError(Exception):
+    """A candidate could not be judged; the message is one line for its record."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What a study is to do; values only.
+
+    Attributes:
+        epochs: of an exploring training.
+        train_images: per epoch.
+        trials: stop exploring after this many trained candidates in the study, None for no limit.
+        fixed: named candidates that are tried first.
+        only_fixed: propose nothing else, and train nothing longer.
+        estimated: the device is not here: estimates decide, and nothing is measured.
+    """
+
+    target_ms: float
+    image_size: int
+    num_classes: int
+    epochs: int
+    train_images: int
+    sampler: str
+    seed: int
+    focus: Focus = "target"
+    trials: int | None = None
+    fixed: tuple[tuple[str, Candidate], ...] = ()
+    only_fixed: bool = False
+    estimated: bool = False
