@@ -90,6 +90,8 @@ class Conductor:
                 job = self._explore()
                 if job is not None:
                     return job
+                if self._exploring and self._running:
+                    return None  # whoever asks must hear of the running ones, too, and asks again
                 if self._exploring:
                     continue
                 self.view.event("exploring is over: the best candidates are now trained longer")
@@ -154,8 +156,6 @@ class Conductor:
         latency_ms = self._latency_within(trial, candidate)
         if latency_ms is None:
             return None
-        if self.gate is not None and self._asked(trial, self.gate) is None:
-            return None
         seconds = self._training_seconds(candidate, self.policy.epochs)
         if seconds > self.plan.left_for_exploring():
             self.repository.release(trial.id)
@@ -164,6 +164,8 @@ class Conductor:
                 f"trial {trial.number} {trial.title}: within the limit, but training it takes about "
                 f"{seconds / 60:.0f} min; waits for a run with a larger --time-budget"
             )
+            return None
+        if self.gate is not None and self._asked(trial, self.gate) is None:
             return None
         job = TrainJob(trial_id=trial.id, candidate=dict(trial.spec), epochs=self.policy.epochs)
         if trial.kind is not TrialKind.FIXED:  # fixed trials are there to be known exactly

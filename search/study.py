@@ -1,4 +1,4 @@
-"""What to ask next. Optuna's study lives in memory and is rebuilt from what is known at every question.
+"""What to ask next, from what is known alone; for Optuna's samplers a study is rebuilt at every question.
 
 Nothing is kept between two questions, so the same seed and the same known outcomes give the same candidate,
 in one unbroken run or after any number of interruptions.

@@ -127,8 +127,19 @@ class RemoteJudge:
         return self._ask("training_cost")
 
     def _ask(self, method: str, *arguments: Any) -> Any:
+        """Ask once more where the process died: it may have been at somebody else's question."""
+        from ray.exceptions import RayActorError
+
+        try:
+            return self._ask_once(method, *arguments)
+        except JudgementError as error:
+            if not isinstance(error.__cause__, RayActorError):
+                raise
+            return self._ask_once(method, *arguments)
+
+    def _ask_once(self, method: str, *arguments: Any) -> Any:
         import ray
-        from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+        from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
         if self._actor is None:
             options = {
@@ -148,7 +159,7 @@ class RemoteJudge:
             if isinstance(cause, UserError):
                 raise cause from None
             raise JudgementError(one_line(cause)) from error
-        except (RayActorError, GetTimeoutError) as error:
+        except RayError as error:
             ray.kill(self._actor)
             self._actor = None
             cause = (
