@@ -47,7 +47,7 @@ browser: ## install Chromium for the browser tests where that is possible
 	  else echo "note: no Chromium found: browser tests will be skipped (install the chromium package)"; fi; }
 
 test: $(VENV)/.installed-dev browser ## run all tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev ## ruff, mypy and the contracts between packages
 	@$(BIN)/ruff check .
