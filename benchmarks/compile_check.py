@@ -19,8 +19,8 @@ from yolov6space.candidate import Precision
 from yolov6space.variants import official
 
 PRECISIONS = {
-    "fp16": Precision(kind="fp16"),
-    "int8": Precision(kind="int8", scheme="ptq", float_layers=0),
+    "fp16": Precision.of("fp16"),
+    "int8": Precision.of("int8"),
     "int8 +6 float": Precision(kind="int8", scheme="ptq", float_layers=6, metric="mse"),
 }
 

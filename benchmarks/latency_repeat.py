@@ -50,8 +50,7 @@ def latency_repeat(
     as_json: bool,
 ) -> None:
     """Measure one artefact several times, each time in a new process."""
-    int8 = {"scheme": "ptq", "float_layers": 0} if precision == "int8" else {}
-    candidate = dataclasses.replace(get(model), precision=Precision(kind=precision, **int8))
+    candidate = dataclasses.replace(get(model), precision=Precision.of(precision))
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "artefact"
         untrained_artefact(candidate, num_classes=80, image_size=image_size, folder=folder)

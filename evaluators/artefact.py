@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from yolov6space.networks import Detector
 
 FORMAT = 1
-_CANDIDATE, _WEIGHTS, _ONNX, _META = "candidate.json", "weights.safetensors", "model.onnx", "artefact.json"
+WEIGHTS_FILE = "weights.safetensors"  # of an artefact's folder: the training form
+_CANDIDATE, _ONNX, _META = "candidate.json", "model.onnx", "artefact.json"
 # Ranges of noise do not depend on its size, and choosing float layers takes a pass per layer.
 MAX_NOISE_SIZE = 256
 Images = NDArray[np.float32]
@@ -86,7 +87,7 @@ class Artefact:
     @property
     def weights(self) -> Path:
         """Weights in the training form."""
-        return self.folder / _WEIGHTS
+        return self.folder / WEIGHTS_FILE
 
     @property
     def hash(self) -> str:
@@ -158,7 +159,7 @@ def build_artefact(
             float_layers=float_layers,
             trained=trained,
             onnx_sha256=onnx_sha256,
-            weights_sha256=sha256_of(temporary / _WEIGHTS),
+            weights_sha256=sha256_of(temporary / WEIGHTS_FILE),
             float_format=float_format,
         )
         _write_json(temporary / _CANDIDATE, candidate.to_dict())
@@ -264,13 +265,13 @@ def _write_networks(
 ) -> tuple[str, ...]:
     """Write weights and ONNX; returns the layers of an int8 network that stay in float."""
     import torch
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     from yolov6space.networks import fuse
     from yolov6space.networks.export import export_onnx
 
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
-    save_file(weights, folder / _WEIGHTS)
+    (folder / WEIGHTS_FILE).write_bytes(save(weights))  # `save_file` would keep others from reading it
     float_layers: tuple[str, ...] = ()
     # Folding creates layers, which draws random numbers; a training that goes on must not notice.
     with torch.random.fork_rng(devices=[]):

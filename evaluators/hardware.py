@@ -80,6 +80,12 @@ def supported_precisions(hardware: Hardware) -> tuple[str, ...]:
     return precisions_of(hardware)
 
 
+def usual_precisions(hardware: Hardware) -> tuple[str, ...]:
+    """What a search tries unless told otherwise: the device's own float format, and int8, as far as they run."""
+    supported = supported_precisions(hardware)
+    return tuple(kind for kind in (float_format(hardware), "int8") if kind in supported)
+
+
 def check_precision(kind: str, hardware: Hardware) -> None:
     """Raises UserError when `kind` cannot be run on this device, with those that can."""
     supported = supported_precisions(hardware)

@@ -15,13 +15,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from evaluators.artefact import WEIGHTS_FILE
 from search.budget import LONGER_TRAINING, TimePlan
 from search.early import ap_to_beat, of_a_part
 from search.estimates import Estimator, over_limit
 from search.evidence import deployed_evidence, measurement_from, over_target
 from search.knowledge import Knowledge
 from search.roles import Gate, Judge, JudgementError, Policy, View
-from search.stages import WEIGHTS_FILE, TrainJob, teaching_cost
+from search.stages import TrainJob, teaching_cost
 from storage.errors import LeaseLostError
 from storage.owners import this_owner
 from storage.records import NewMeasurement, StudyRecord, TrialRecord

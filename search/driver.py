@@ -6,13 +6,13 @@ import contextlib
 import shutil
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from evaluators.hardware import ESTIMATE, supported_precisions
+from evaluators.hardware import usual_precisions
 from foundation.cli import progress
 from foundation.errors import UserError, WorkFailedError
 from search.abilities import require_able
@@ -100,6 +100,7 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
             threads=options.threads_per_worker(),
             folder=str(folder.resolve()),
             target_ms=options.target_ms,
+            device=judging_hardware(hardware).device,
         )
         wanted = _settings(options, data, hardware, space, image_size)
         known = _known_study(repository, name, wanted, options)
@@ -112,9 +113,8 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
             )
         stop = stack.enter_context(_stop_on_signal())
         cpus = options.worker_count() * bench.threads
-        device = judging_hardware(hardware).device
-        stack.enter_context(ray_session(options.ray_address, cpus, device))
-        judge = RemoteJudge(bench, device)
+        stack.enter_context(ray_session(options.ray_address, cpus, bench.device))
+        judge = RemoteJudge(bench)
         try:
             training, threads = judge.training_cost()
         except JudgementError as error:
@@ -146,7 +146,7 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
             repository=repository,
             study=study,
             space=space,
-            policy=_policy(options, data, image_size, study),
+            policy=_policy(options, data, image_size, study, hardware),
             plan=plan,
             judge=judge,
             view=view,
@@ -174,13 +174,15 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
 
 
 def _space(name: str | None, hardware: Hardware) -> Space:
-    """The space asked for, or the default one in the precisions of a device that is not here."""
+    """The space asked for, or the default one in the precisions of the device."""
     space = Space.load(name or "default")
-    if name is not None or not hardware.estimated:
+    precisions = usual_precisions(hardware)
+    if name is not None or space.choices["precision"] == precisions:
         return space
     described = space.to_dict()
-    precisions = list(supported_precisions(hardware))
-    return Space.from_dict({**described, "dimensions": {**described["dimensions"], "precision": precisions}})
+    return Space.from_dict(
+        {**described, "dimensions": {**described["dimensions"], "precision": list(precisions)}}
+    )
 
 
 def _hold(stack: contextlib.ExitStack, repository: Repository, study_id: int) -> Keeper:
@@ -261,9 +263,9 @@ def _epochs(options: SearchOptions, data: DetectionData, image_size: int, traini
     return epochs
 
 
-def _policy(options: SearchOptions, data: DetectionData, image_size: int, study: StudyRecord) -> Policy:
-    estimated = study.settings["backend"] == ESTIMATE
-    float_kind = "fp16" if estimated else "fp32"
+def _policy(
+    options: SearchOptions, data: DetectionData, image_size: int, study: StudyRecord, hardware: Hardware
+) -> Policy:
     return Policy(
         target_ms=options.target_ms,
         image_size=image_size,
@@ -275,17 +277,17 @@ def _policy(options: SearchOptions, data: DetectionData, image_size: int, study:
         seed=options.seed,
         trials=options.trials,
         only_fixed=options.only_fixed,
-        fixed=tuple(fixed_trials(float_kind)) if options.fixed_trials == "official" else (),
-        estimated=estimated,
+        fixed=tuple(fixed_trials(usual_precisions(hardware))) if options.fixed_trials == "official" else (),
+        estimated=hardware.estimated,
     )
 
 
-def fixed_trials(float_kind: str = "fp32") -> Iterator[tuple[str, Candidate]]:
-    """The official variants in int8 and in the device's float format; M and L without self-distillation."""
-    for precision in (Precision(kind="int8", scheme="ptq", float_layers=0), Precision(kind=float_kind)):
+def fixed_trials(kinds: Sequence[str] = ("fp32", "int8")) -> Iterator[tuple[str, Candidate]]:
+    """The official variants in these precisions, the last kind first; M and L without self-distillation."""
+    for kind in reversed(kinds):
         for name, candidate in official().items():
             recipe = replace(candidate.recipe, distillation="none")
-            yield f"{name} {precision.kind}", replace(candidate, recipe=recipe, precision=precision)
+            yield f"{name} {kind}", replace(candidate, recipe=recipe, precision=Precision.of(kind))
 
 
 @contextlib.contextmanager

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evaluators.artefact import WEIGHTS_FILE
 from foundation.errors import UserError
 from search.options import DEFAULT_TRAIN_BATCH
-from search.stages import WEIGHTS_FILE
 from yolov6space.candidate import Candidate, Precision
 
 if TYPE_CHECKING:
@@ -115,9 +115,7 @@ def _candidate(name: str | None, spec: Path | None, precision: str | None) -> tu
         assert name is not None
         title, candidate = canonical_name(name), dataclasses.replace(get(name), precision=Precision())
     if precision == "int8" and candidate.precision.kind != "int8":
-        candidate = dataclasses.replace(
-            candidate, precision=Precision(kind="int8", scheme="ptq", float_layers=0)
-        )
+        candidate = dataclasses.replace(candidate, precision=Precision.of("int8"))
     elif precision in ("fp32", "bf16"):
-        candidate = dataclasses.replace(candidate, precision=Precision(kind=precision))
+        candidate = dataclasses.replace(candidate, precision=Precision.of(precision))
     return title, candidate

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from search.training import TrainedNetwork, TrainingProgress
 
 NEAR_LIMIT = 0.2  # share of the limit within which one measurement does not settle it
-WEIGHTS_FILE = "weights.safetensors"  # of an artefact folder: the training form
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +42,7 @@ class Bench:
         threads: CPU threads of training (a latency measurement chooses its own and records them).
         folder: where weights and artefacts of the study go.
         target_ms: the limit; near it, or disturbed, a measurement is repeated.
+        device: that is measured on, as the driver found it; names the process that measures there.
     """
 
     data: str
@@ -54,6 +54,7 @@ class Bench:
     threads: int
     folder: str
     target_ms: float
+    device: str
 
     def size_of(self, candidate: Candidate) -> int:
         """Input size of a candidate: its own where the size is searched, else the study's."""

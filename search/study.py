@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from search.budget import LONGER_TRAINING
 from search.sampler import DEFAULT_SAMPLER, distributions, to_params, to_values
 from yolov6space.candidate import Candidate, SpecError
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 _SAMPLER_ATTEMPTS = 8
 _RANDOM_ATTEMPTS = 2000
-_LONGER_COST = 4.0  # of a longer training, in exploring ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def promising(space: Space, known: Sequence[Known], question: Question) -> list[
     from search.samplers.values import Goal
 
     source = _source(space, question, frozenset())
-    goal = Goal(question.target_ms, question.focus, (1.0 / _LONGER_COST, 1.0))
+    goal = Goal(question.target_ms, question.focus, (1.0 / LONGER_TRAINING, 1.0))
     with _quietly():
         found = rank_for_promotion(source, _observations(source, known), goal, question.seed)
     return [Proposal(source.candidate_of(choice.params), choice.why) for choice in found]

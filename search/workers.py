@@ -102,11 +102,11 @@ class RemoteJudge:
     """Measurements in a long-lived actor, one per device for the driver and all workers together.
 
     It holds the device's resource and does one thing at a time, pays heavy imports once, and crashes stay there. The
-    driver's judge makes the actor; a worker's finds it by its name.
+    driver makes the actor, workers find it by its name; whoever finds it dead makes another.
     """
 
-    def __init__(self, bench: Bench, device: str) -> None:
-        self._bench, self._device = bench, device
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
         self._actor: Any = None
 
     def __call__(self, candidate: dict[str, Any]) -> dict[str, Any]:
@@ -145,8 +145,8 @@ class RemoteJudge:
             options = {
                 "num_cpus": 0,
                 "max_restarts": 0,
-                "resources": {device_resource(self._device): 1},
-                "name": f"measuring on {self._device}",
+                "resources": {device_resource(self._bench.device): 1},
+                "name": f"measuring on {self._bench.device}",
                 "get_if_exists": True,
             }
             self._actor = ray.remote(_Judge).options(**options).remote(self._bench)
@@ -277,7 +277,6 @@ def _run_job(config: dict[str, Any]) -> None:
     """The trainable: runs in a worker process, reports progress and one outcome, never raises."""
     from ray import tune
 
-    from evaluators.hardware import resolve_hardware
     from search.stages import Bench, TrainJob, train_and_deploy
     from search.tune_adapter import BENCH, JOB, OUTCOME, PROGRESS
 
@@ -289,7 +288,7 @@ def _run_job(config: dict[str, Any]) -> None:
         tune.report({PROGRESS: json.dumps(asdict(progress))})
 
     def measure(artefact: Artefact, bench: Bench) -> dict[str, Any]:
-        return RemoteJudge(bench, resolve_hardware(bench.hardware).device).deployed(artefact.folder)
+        return RemoteJudge(bench).deployed(artefact.folder)
 
     with watchdog() as alive:
         outcome = outcome_of(lambda: train_and_deploy(job, bench, tell, measure, alive))

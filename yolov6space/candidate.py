@@ -164,6 +164,11 @@ class Precision:
         elif self.metric is not None:
             raise SpecError("metric chooses float layers and there are none; leave it null")
 
+    @classmethod
+    def of(cls, kind: str) -> "Precision":
+        """The plain precision of a kind; int8 by PTQ with no layer in float. Raises SpecError."""
+        return cls(kind=kind, scheme="ptq", float_layers=0) if kind == "int8" else cls(kind=kind)
+
     @property
     def label(self) -> str:
         """Short name for tables, such as `int8 ptq +6f`."""

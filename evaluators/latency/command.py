@@ -63,7 +63,7 @@ Examples:
 @click.option(
     "--precision",
     type=click.Choice(PRECISION_KINDS),
-    help="Number format. [default: that of --spec, else fp32, fp16 for a T4]",
+    help="Number format. [default: that of --spec, else fp32, fp16 on NVIDIA]",
 )
 @click.option("--classes", type=click.IntRange(1, 100_000), help="Classes of the detector. [default: 80]")
 @click.option("--threads", type=click.IntRange(1), help="Of the engine. [default: one per physical core]")
@@ -126,7 +126,7 @@ def latency_command(
     """
     if sum(source is not None for source in (name, spec, folder)) != 1:
         raise UserError("give exactly one of --model, --spec and --artefact")
-    from evaluators.hardware import check_precision, resolve_hardware
+    from evaluators.hardware import check_precision, float_format, resolve_hardware
 
     hardware = resolve_hardware(hardware_name)
     progress(hardware.reason)
@@ -137,7 +137,7 @@ def latency_command(
     if folder is not None:
         candidate = None
     else:
-        candidate = candidate_of(name, spec, given["precision"], "fp16" if hardware.estimated else "fp32")
+        candidate = candidate_of(name, spec, given["precision"], float_format(hardware))
         check_precision(candidate.precision.kind, hardware)
     if hardware.estimated:
         _show_estimate(_case(candidate, folder, hardware, given, tensorrt), as_json)

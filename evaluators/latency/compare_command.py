@@ -1,6 +1,5 @@
 """`python -m evaluators compare`."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from yolov6space.candidate import MAX_STRIDE, PRECISION_KINDS
 if TYPE_CHECKING:
     from evaluators.artefact import Artefact
     from evaluators.hardware import Hardware
-    from evaluators.latency.comparison import Comparison, Pass
+    from evaluators.latency.comparison import Comparison, Timed
 
 
 @click.command(
@@ -36,7 +35,11 @@ Examples:
     help="Side of the square input in pixels. [default: 320 on a CPU]",
 )
 @click.option("--batch", type=click.IntRange(1, 1024), help="Images per pass. [default: 1]")
-@click.option("--precision", type=click.Choice(PRECISION_KINDS), help="[default: that of a spec, else fp32]")
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISION_KINDS),
+    help="[default: that of a spec, else the device's float format]",
+)
 @click.option("--classes", type=click.IntRange(1, 100_000), help="Classes of the detector. [default: 80]")
 @click.option("--threads", type=click.IntRange(1), help="Of the engines. [default: one per physical core]")
 @click.option(
@@ -82,7 +85,6 @@ def compare_command(
             _opener(other, hardware, threads),
             rounds=rounds,
             passes_seconds=seconds,
-            clock=time.perf_counter,
         )
     found = compare_rounds(*times)
     if as_json:
@@ -118,24 +120,28 @@ def _as_json(found: "Comparison", first: str, second: str) -> dict[str, Any]:
 
 def _subject(text: str, hardware: "Hardware", given: dict[str, Any]) -> "AbstractContextManager[Artefact]":
     """A folder is an artefact, a file a candidate, anything else a name."""
+    from evaluators.hardware import float_format
+
     path = Path(text)
     if path.is_dir():
         return artefact_of(None, path, hardware, given)
     name, spec = (None, path) if path.is_file() else (text, None)
-    return artefact_of(candidate_of(name, spec, given["precision"], "fp32"), None, hardware, given)
+    return artefact_of(
+        candidate_of(name, spec, given["precision"], float_format(hardware)), None, hardware, given
+    )
 
 
 def _opener(
     artefact: "Artefact", hardware: "Hardware", threads: int | None
-) -> "Callable[[], AbstractContextManager[Pass]]":
-    """Opens an engine of the artefact with its input in place, and hands over its pass."""
+) -> "Callable[[], AbstractContextManager[Timed]]":
+    """Opens an engine of the artefact with its input in place."""
     from evaluators.artefact import noise_images
     from evaluators.latency.engine import open_engine
 
     @contextmanager
-    def opened() -> "Iterator[Pass]":
+    def opened() -> "Iterator[Timed]":
         with open_engine(artefact, hardware, threads) as engine:
             engine.load(noise_images(artefact.meta.batch, artefact.meta.image_size, 0))
-            yield engine.run
+            yield engine
 
     return opened

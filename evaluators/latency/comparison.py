@@ -9,6 +9,7 @@ The number of rounds is fixed beforehand: looking in between and stopping when i
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -16,9 +17,18 @@ ERROR = 0.05  # probability of naming a faster one of two equally fast networks
 MIN_ROUNDS = 6  # fewest with which the test can decide at that error
 DEFAULT_ROUNDS = 11
 
-Pass = Callable[[], None]
-Opened = Callable[[], AbstractContextManager[Pass]]
-Clock = Callable[[], float]
+Opened = Callable[[], AbstractContextManager["Timed"]]
+
+
+class Timed(Protocol):
+    """What is timed: an engine with its input in place."""
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """Seconds; a GPU brings its own."""
+
+    def run(self) -> None:
+        """One pass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,40 +83,39 @@ def compare_rounds(first_ms: Sequence[float], second_ms: Sequence[float]) -> Com
 
 
 def alternate(
-    first: Opened, second: Opened, *, rounds: int, passes_seconds: float, clock: Clock
+    first: Opened, second: Opened, *, rounds: int, passes_seconds: float
 ) -> tuple[list[float], list[float]]:
     """Medians in milliseconds of both in every round; each turn lasts about `passes_seconds`.
 
-    `first` and `second` open an engine and hand over its pass; every round opens them in another order.
+    `first` and `second` open an engine with its input in place; every round opens them in another order.
     """
     firsts, seconds = [], []
     for number in range(rounds):
-        with _both(first, second, swap=number % 2 == 1) as (run_first, run_second):
-            for run in (run_first, run_second):
-                _turn(run, passes_seconds / 2, clock)  # warm-up
-            turns = [
-                _turn(run, passes_seconds, clock) for run in (run_first, run_second, run_second, run_first)
-            ]
+        with _both(first, second, swap=number % 2 == 1) as (one, other):
+            for engine in (one, other):
+                _turn(engine, passes_seconds / 2)  # warm-up
+            turns = [_turn(engine, passes_seconds) for engine in (one, other, other, one)]
         firsts.append(float(np.median(turns[0] + turns[3])))
         seconds.append(float(np.median(turns[1] + turns[2])))
     return firsts, seconds
 
 
 @contextmanager
-def _both(first: Opened, second: Opened, *, swap: bool) -> Iterator[tuple[Pass, Pass]]:
+def _both(first: Opened, second: Opened, *, swap: bool) -> Iterator[tuple[Timed, Timed]]:
     """Both engines open, in the order of `first` and `second` however they were opened."""
     with ExitStack() as stack:
         one, other = (second, first) if swap else (first, second)
-        passes = stack.enter_context(one()), stack.enter_context(other())
-        yield passes[::-1] if swap else passes
+        engines = stack.enter_context(one()), stack.enter_context(other())
+        yield engines[::-1] if swap else engines
 
 
-def _turn(run: Pass, seconds: float, clock: Clock) -> list[float]:
+def _turn(engine: Timed, seconds: float) -> list[float]:
     """Milliseconds of at least three passes."""
     times: list[float] = []
+    clock = engine.clock
     end = clock() + seconds
     while len(times) < 3 or clock() < end:
         start = clock()
-        run()
+        engine.run()
         times.append((clock() - start) * 1e3)
     return times

@@ -25,18 +25,14 @@ def candidate_of(name: str | None, spec: Path | None, kind: str | None, default:
     if name is not None:
         from yolov6space.variants import get
 
-        return dataclasses.replace(get(name), precision=_precision(kind or default))
+        return dataclasses.replace(get(name), precision=Precision.of(kind or default))
     assert spec is not None
     from yolov6space.describe import read_candidate
 
     candidate = read_candidate(spec)
     if kind is None or kind == candidate.precision.kind:
         return candidate
-    return dataclasses.replace(candidate, precision=_precision(kind))
-
-
-def _precision(kind: str) -> Precision:
-    return Precision(kind=kind, scheme="ptq", float_layers=0) if kind == "int8" else Precision(kind=kind)
+    return dataclasses.replace(candidate, precision=Precision.of(kind))
 
 
 @contextmanager

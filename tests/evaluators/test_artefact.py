@@ -142,9 +142,10 @@ def test_somebody_elses_folder_is_refused_and_kept(tmp_path):
     assert (tmp_path / "a" / "thesis.txt").read_text() == "years of work"
 
 
-def test_folder_can_be_read_by_others(tmp_path):
+def test_folder_and_files_can_be_read_by_others(tmp_path):
     folder = make(tmp_path / "a").folder
     assert folder.stat().st_mode & 0o777 == 0o755
+    assert all(file.stat().st_mode & 0o044 == 0o044 for file in folder.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SearchOptions:
     url = f"sqlite:///{tmp_path}/search.db"
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(driver, "ray_session", lambda *_: contextlib.nullcontext())
-    monkeypatch.setattr(driver, "RemoteJudge", lambda bench, device: Judge())
+    monkeypatch.setattr(driver, "RemoteJudge", lambda bench: Judge())
     monkeypatch.setattr(driver, "run_jobs", run_jobs)
     return SearchOptions(
         target_ms=8.8,

@@ -12,7 +12,7 @@ from rich.console import Console
 from charts.front import front_info
 from charts.plot import front_figure
 from dashboard.tables import evidence_table, trial_table
-from evaluators.hardware import Hardware, resolve_hardware
+from evaluators.hardware import Hardware, resolve_hardware, usual_precisions
 from foundation.errors import UserError
 from search.abilities import require_able
 from search.budget import TimePlan, TrainingCost
@@ -70,7 +70,7 @@ def finished(tmp_path: Path, t4: Hardware) -> Iterator[tuple[StudyRecord, list[T
                 train_images=100,
                 sampler="random",
                 seed=0,
-                fixed=tuple(item for item in fixed_trials("fp16") if item[0].endswith("fp16")),
+                fixed=tuple(item for item in fixed_trials(("fp16", "int8")) if item[0].endswith("fp16")),
                 only_fixed=True,
                 estimated=True,
             ),
@@ -167,6 +167,13 @@ def test_the_default_space_takes_the_precisions_of_the_device(t4: Hardware) -> N
     with pytest.raises(UserError, match="precision offers fp32"):
         require_able(_space("default", t4), t4)
     assert _space(None, resolve_hardware("cpu")).choices["precision"] == ("fp32", "int8")
+    here = replace(t4, device="cuda:0", backend="tensorrt")
+    assert _space(None, here).choices["precision"] == ("fp16", "int8")
+    require_able(_space(None, here), here)
+    assert {candidate.precision.kind for _, candidate in fixed_trials(usual_precisions(here))} == {
+        "fp16",
+        "int8",
+    }
 
 
 def test_ap_is_judged_on_the_cpu_in_what_it_can_run(t4: Hardware) -> None:
@@ -176,7 +183,7 @@ def test_ap_is_judged_on_the_cpu_in_what_it_can_run(t4: Hardware) -> None:
     assert judging_hardware(cpu) == cpu
     assert deployable(fp16, t4).precision.kind == "fp32"
     assert deployable(fp16, cpu) == fp16
-    int8 = dict(fixed_trials("fp16"))["YOLOv6-N int8"]
+    int8 = dict(fixed_trials(("fp16", "int8")))["YOLOv6-N int8"]
     assert deployable(int8, t4) == int8
 
 

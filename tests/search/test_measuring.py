@@ -20,6 +20,7 @@ BENCH = Bench(
     threads=1,
     folder="",
     target_ms=5.0,
+    device="cpu",
 )
 
 
@@ -52,14 +53,14 @@ def session():
 def judge(session, monkeypatch):
     monkeypatch.setattr(workers, "_Judge", BreakableJudge)
     monkeypatch.setattr(workers, "JUDGEMENT_TIMEOUT_S", 60.0)
-    return workers.RemoteJudge(BENCH, "cpu")
+    return workers.RemoteJudge(BENCH)
 
 
 def test_all_who_measure_on_a_device_share_one_process_that_holds_it(judge):
     import ray
 
     pid = judge({"do": "measure"})["pid"]
-    worker = workers.RemoteJudge(BENCH, "cpu")
+    worker = workers.RemoteJudge(BENCH)
     assert worker.deployed("folder") == {"pid": pid, "folder": "folder"}
     assert ray.available_resources().get("device:cpu", 0) == 0
 

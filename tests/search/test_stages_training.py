@@ -24,6 +24,7 @@ def bench(tmp_path: Path) -> Bench:
         threads=1,
         folder=str(tmp_path),
         target_ms=5.0,
+        device="cpu",
     )
 
 

@@ -77,6 +77,7 @@ def test_every_fault_ends_in_its_state_and_the_search_goes_on(
         threads=1,
         folder=str(tmp_path),
         target_ms=8.8,
+        device="cpu",
     )
     with Repository.open(f"sqlite:///{tmp_path / 'search.db'}") as repository:
         one = conductor(repository, trials=None, fixed=len(FAULTS), only_fixed=True, target_ms=1e6)

@@ -42,10 +42,10 @@ def test_rounds_open_both_anew_in_turn_and_drift_meets_both():
         @contextmanager
         def opening():
             opened.append(name)
-            yield device.run
+            yield device
 
         return opening
 
-    first, second = alternate(opener("a"), opener("b"), rounds=6, passes_seconds=0.1, clock=device.clock)
+    first, second = alternate(opener("a"), opener("b"), rounds=6, passes_seconds=0.1)
     assert "".join(opened) == "abba" * 3
     assert compare_rounds(first, second).ratio == pytest.approx(1.0, abs=0.005)
