@@ -125,10 +125,6 @@ def front_info(
     )
 
 
-def _by_latency(point: FrontPoint) -> tuple[float, int]:
-    return point.latency_ms, point.number
-
-
 def _point(trial: TrialRecord) -> FrontPoint | None:
     evaluation, latency = trial.deployed, trial.final_latency
     if evaluation is None or evaluation.ap is None or latency is None:

@@ -6,7 +6,6 @@ dimension that does not apply.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -180,11 +179,3 @@ def distributions(table: Table) -> dict[str, BaseDistribution]:
         else:
             found[name] = FloatDistribution(min(values), max(values))
     return found
-
-
-def limit_of(text: str) -> tuple[str, float]:
-    """`latency_ms=6.0` -> its parts. Raises ValueError."""
-    match = re.fullmatch(r"([^=]+)=\s*([0-9.eE+-]+)", text)
-    if match is None:
-        raise ValueError(text)
-    return match.group(1).strip(), float(match.group(2))
