@@ -1,6 +1,8 @@
 """Connections and schema versions: open, migrate, check, and begin transactions that never deadlock."""
 
 import json
+import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -233,7 +235,7 @@ def _own_transactions(engine: Engine, read_only: bool) -> None:
         cursor = dbapi_connection.cursor()
         cursor.execute("PRAGMA foreign_keys = ON")
         if not read_only:
-            cursor.execute("PRAGMA journal_mode = WAL")
+            _use_wal(cursor)
         cursor.close()
 
     @event.listens_for(engine, "begin")
@@ -249,6 +251,19 @@ def _own_transactions(engine: Engine, read_only: bool) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
+def _use_wal(cursor: sqlite3.Cursor) -> None:
+    # Changing a new file to WAL is refused at once, whatever the timeout, while another connection reads it.
+    until = time.monotonic() + SQLITE_BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorname != "SQLITE_BUSY" or time.monotonic() >= until:
+                raise
+        time.sleep(0.02)
+
+
 def _to_json(value: Any) -> str:
     try:
         return json.dumps(value, allow_nan=False)  # PostgreSQL would refuse NaN, SQLite keep it
@@ -258,8 +273,6 @@ def _to_json(value: Any) -> str:
 
 def _opener(address: str, arguments: dict[str, Any]) -> Callable[[], Any]:
     def connect_read_only() -> Any:
-        import sqlite3
-
         return sqlite3.connect(address, uri=True, check_same_thread=False, **arguments)
 
     return connect_read_only
