@@ -87,12 +87,11 @@ def test_many_may_open_a_new_database_at_once(url):
     assert errors == []
 
 
-def test_a_new_file_that_somebody_reads_is_waited_for(tmp_path):
+def test_a_new_file_that_somebody_writes_is_waited_for(tmp_path):
     path = tmp_path / "search.db"
-    reader = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    reader.execute("BEGIN")
-    reader.execute("SELECT count(*) FROM sqlite_master").fetchall()  # now holds the lock that hinders WAL
-    release = threading.Timer(0.3, reader.close)
+    writer = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    writer.execute("BEGIN IMMEDIATE")  # SQLite refuses the change to WAL at once, without waiting
+    release = threading.Timer(0.3, writer.close)
     release.start()
     Repository.open(f"sqlite:///{path}").close()
     release.join()
