@@ -63,7 +63,8 @@ def latency_repeat(
                     f"({runs[-1]['disturbance'] or 'quiet'})"
                 )
     medians = [result["median_ms"] for result in runs]
-    differences = [abs(a - b) / min(a, b) for a, b in itertools.combinations(medians, 2)]
+    differences = _differences(medians)
+    quiet = _differences([result["median_ms"] for result in runs if not result["disturbed"]])
     report = {
         "model": model,
         "precision": precision,
@@ -73,7 +74,10 @@ def latency_repeat(
         "disturbed": sum(result["disturbed"] for result in runs),
         "largest_difference": max(differences),
         "median_difference": float(np.median(differences)),
-        "pairs_within_3_percent": float(np.mean([difference <= AGREE for difference in differences])),
+        "pairs_within_3_percent": _agreeing(differences),
+        "quiet_pairs": len(quiet),
+        "quiet_pairs_within_3_percent": _agreeing(quiet),
+        "left_out_passes": [result["left_out_passes"] for result in runs],
     }
     if as_json:
         print_json(report)
@@ -84,6 +88,17 @@ def latency_repeat(
         f"differences: median {report['median_difference']:.1%}, largest {report['largest_difference']:.1%}; "
         f"{report['disturbed']} of {times} runs disturbed"
     )
+    if quiet:
+        click.echo(f"of the runs called quiet: {_agreeing(quiet):.0%} of {len(quiet)} pairs")
+    click.echo(f"passes left out because the processor was slow: {report['left_out_passes']}")
+
+
+def _differences(medians: list[float]) -> list[float]:
+    return [abs(a - b) / min(a, b) for a, b in itertools.combinations(medians, 2)]
+
+
+def _agreeing(differences: list[float]) -> float | None:
+    return float(np.mean([difference <= AGREE for difference in differences])) if differences else None
 
 
 @contextmanager

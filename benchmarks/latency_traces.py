@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluators.latency.comparison import DEFAULT_ROUNDS, compare_rounds
-from evaluators.latency.measurement import sample, warm_up
+from evaluators.latency.sampling import sample, warm_up
 from evaluators.latency.statistics import run_interval
 from evaluators.latency.steadiness import sign_of_disturbance, warm_up_length
 from foundation.cli import json_option, print_json, run

@@ -106,7 +106,8 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
         known = _known_study(repository, name, wanted, options)
         if known is not None:
             keeper = _hold(stack, repository, known.id)
-            recovered = repository.recover(known.id)
+            # whoever holds the study owns all its trials: another owner, on whatever machine, is too late
+            recovered = repository.recover(known.id, is_alive=lambda owner: False)
             progress(
                 f"continuing study {name}: {sum(repository.count_by_state(known.id).values())} trials known"
                 + (f", {len(recovered)} taken back from an interrupted run" if recovered else "")

@@ -42,6 +42,10 @@ def kept_leases(
                 )
             except UserError as error:  # away for longer than the repository waits
                 keeper.problem = error
+            except Exception as error:  # noqa: BLE001 - leases that end unseen would give the trials to others
+                keeper.problem = UserError(
+                    f"cannot keep this study's leases: {type(error).__name__}: {error}"
+                )
             if keeper.lost:
                 return
 

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ray.tune import Stopper
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
@@ -26,6 +27,7 @@ JOB = "job"
 BENCH = "bench"
 OUTCOME = "outcome"
 PROGRESS = "progress"
+_PATIENCE = 1.5  # times the silence after which a worker ends itself
 ENOUGH_SPACE_BYTES = 500 * 2**20  # with this much left it was the trial that took too much, not the machine
 
 
@@ -76,7 +78,6 @@ class StudySearcher(_NeverSaved, Searcher):
         if job is None:
             return Searcher.FINISHED if self._source.done or self.ended else None
         self._running[trial_id] = job
-        self._heard[trial_id] = time.monotonic()
         return {JOB: json.dumps(job.to_dict()), BENCH: json.dumps(asdict(self._bench))}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -84,6 +85,18 @@ class StudySearcher(_NeverSaved, Searcher):
         self._heard[trial_id] = time.monotonic()
         if trial_id in self._running and PROGRESS in result:
             self._guarded(self._source.progressed, self._running[trial_id], json.loads(result[PROGRESS]))
+
+    def overdue(self, trial_id: str, *, placed: bool) -> bool:
+        """Whether to give up a job: its worker is silent, or no worker took it before its deadline.
+
+        Workers that hang end themselves; a node that froze or fell off the network cannot.
+        """
+        job, now = self._running.get(trial_id), time.monotonic()
+        if job is None:
+            return False
+        if not placed:
+            return job.deadline is not None and time.time() > job.deadline
+        return now - self._heard.setdefault(trial_id, now) > _PATIENCE * self._silence_s
 
     def worker_lost(self, trial_id: str, error: BaseException | None) -> None:
         """What Ray says about a worker that died; `on_trial_complete` follows."""
@@ -95,11 +108,14 @@ class StudySearcher(_NeverSaved, Searcher):
     ) -> None:
         """The end of a job: its outcome, or none when its process died."""
         job = self._running.pop(trial_id, None)
-        heard, died = self._heard.pop(trial_id, 0.0), self._errors.pop(trial_id, None)
+        heard, died = self._heard.pop(trial_id, None), self._errors.pop(trial_id, None)
         if job is None or self.ended:
             return  # the driver puts what was still running back to waiting
         outcome = json.loads((result or {}).get(OUTCOME, "null"))
-        if outcome is None:
+        if outcome is None and heard is None and died is None:
+            self._guarded(self._source.failed, job, "no worker was free in time", out_of_time=True)
+        elif outcome is None:
+            heard = time.monotonic() if heard is None else heard
             self._guarded(self._source.lost, job, lost_cause(died, heard, self._silence_s))
         elif "no_space" in outcome:
             self._no_space(job)
@@ -139,7 +155,7 @@ def _as_user_error(error: UserError | LeaseLostError) -> UserError:
 
 
 class StudyScheduler(_NeverSaved, FIFOScheduler):
-    """Trials in the order they are asked for, none stopped early; tells the searcher why a worker was lost.
+    """Trials in the order they are asked for; tells the searcher why a worker was lost, and ends what is overdue.
 
     Ranking and stopping are the conductor's: it knows rungs and limits, Tune does not.
     """
@@ -147,6 +163,13 @@ class StudyScheduler(_NeverSaved, FIFOScheduler):
     def __init__(self, searcher: StudySearcher) -> None:
         super().__init__()
         self._searcher = searcher
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """Asked at every step of Tune's loop, so the moment to look after every job as well."""
+        for trial in list(tune_controller.get_live_trials()):
+            if self._searcher.overdue(trial.trial_id, placed=trial.status == Trial.RUNNING):
+                tune_controller.stop_trial(trial)
+        return super().choose_trial_to_run(tune_controller)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Called before the searcher hears that the trial has ended."""

@@ -68,6 +68,7 @@ def ray_session(address: str | None, cpus: int, device: str) -> Iterator[None]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # ours ends the search and keeps everything
+    os.environ.setdefault("TUNE_FORCE_TRIAL_CLEANUP_S", "30")  # a frozen worker gives its place back soon
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     import ray
 
@@ -246,13 +247,13 @@ def run_jobs(
 
 
 def trial_resources(threads: int) -> dict[str, float]:
-    """CPUs, and a GPU where the cluster has any, of one training; never more than its largest node has."""
+    """CPUs, and a GPU where the cluster has any, of one training; never more than its largest such node has."""
     import ray
 
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    cpus = min(float(threads), max((node.get("CPU", 0.0) for node in nodes), default=1.0))
-    gpus = any(node.get("GPU", 0.0) >= 1 for node in nodes)
-    return {"cpu": max(1.0, cpus), "gpu": 1.0 if gpus else 0.0}
+    with_gpu = [node for node in nodes if node.get("GPU", 0.0) >= 1]
+    cpus = min(float(threads), max((node.get("CPU", 0.0) for node in with_gpu or nodes), default=1.0))
+    return {"cpu": max(1.0, cpus), "gpu": 1.0 if with_gpu else 0.0}
 
 
 @contextlib.contextmanager

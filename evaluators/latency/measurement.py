@@ -1,11 +1,8 @@
-"""Measuring: warm up until it is steady, then sample until the median is known well enough."""
+"""Measuring an artefact: open engines, time them, and say what speaks against the figure."""
 
 import gc
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
-import numpy as np
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from evaluators.artefact import Artefact, noise_images
 from evaluators.device_lock import measuring
@@ -13,20 +10,15 @@ from evaluators.environment import environment
 from evaluators.hardware import Hardware
 from evaluators.latency.engine import open_engine
 from evaluators.latency.foreign_load import ForeignLoad
+from evaluators.latency.pace import Pace, processor_pace
 from evaluators.latency.records import Measurement, Workload, joined
-from evaluators.latency.statistics import MIN_SAMPLES, relative_half_width
+from evaluators.latency.sampling import WITHIN, sample, warm_up
 from evaluators.latency.steadiness import sign_of_disturbance, warm_up_length
 from evaluators.tensorrt.nvml import throttling
 
-WITHIN = 0.01  # relative half-width of the interval of the median at which sampling stops
 DEFAULT_SECONDS = 3.0
-MIN_SECONDS = 0.5  # sample at least so long: a shorter run can fall between two disturbances
-STEADY = 0.02  # warm-up ends when a block of passes is not faster than the one before by more than this
-WARMUP_BLOCK_SECONDS = 0.05
 WARMUP_SHARE = 0.5  # of the time for sampling, at most
 _INPUT_SEED = 0
-
-Clock = Callable[[], float]
 
 
 def measure(
@@ -56,54 +48,6 @@ def measure(
     return joined([_one_engine(artefact, hardware, threads, seconds, within) for _ in range(engines)])
 
 
-def warm_up(
-    run: Callable[[], None], *, at_most_seconds: float, clock: Clock = time.perf_counter
-) -> list[float]:
-    """Run blocks of passes until a block is no faster than the one before; returns their milliseconds."""
-    passes: list[float] = []
-    deadline = clock() + at_most_seconds
-    previous = float("inf")
-    while True:
-        times: list[float] = []
-        block_end = clock() + WARMUP_BLOCK_SECONDS
-        while len(times) < 2 or clock() < block_end:
-            start = clock()
-            run()
-            times.append((clock() - start) * 1e3)
-        passes += times
-        median = float(np.median(times))
-        if median > previous * (1 - STEADY) or clock() >= deadline:
-            return passes
-        previous = median
-
-
-def sample(
-    run: Callable[[], None], *, seconds: float, within: float = WITHIN, clock: Clock = time.perf_counter
-) -> list[float]:
-    """Milliseconds of single passes, until the median is known to `within` or the time is over.
-
-    It has to be known so well twice, the second time with a fifth more samples: looking again and again would
-    else stop where the interval is narrow by chance, and such an interval misses too often.
-    """
-    samples: list[float] = []
-    start = clock()
-    narrow = False
-    check_at = MIN_SAMPLES
-    while True:
-        begin = clock()
-        run()
-        end = clock()
-        samples.append((end - begin) * 1e3)
-        if len(samples) < check_at:
-            continue
-        elapsed = end - start
-        was_narrow, narrow = narrow, relative_half_width(samples) <= within
-        if elapsed >= seconds or (elapsed >= MIN_SECONDS and narrow and was_narrow):
-            return samples
-        # Judging costs about a millisecond and must not become a part of the rhythm.
-        check_at = len(samples) + max(1, len(samples) // 5)
-
-
 def _one_engine(
     artefact: Artefact, hardware: Hardware, threads: int | None, seconds: float, within: float
 ) -> Measurement:
@@ -115,9 +59,15 @@ def _one_engine(
         with _no_garbage_collection():
             warm = warm_up(engine.run, at_most_seconds=WARMUP_SHARE * seconds, clock=engine.clock)
             foreign, before = ForeignLoad(recorded["threads"]), engine.state()
-            samples = sample(engine.run, seconds=seconds, within=within, clock=engine.clock)
+            with _pace(hardware, recorded["threads"]) as pace:
+                sampled = sample(
+                    engine.run, seconds=seconds, within=within, clock=engine.clock, processor=pace
+                )
             signs = [foreign.disturbance(), throttling(before, engine.state())]
+        if pace is not None and sampled.slow:
+            signs.append(f"the processor was {pace.slowdown - 1:.0%} slower than at its best")
         recorded["device_state"] = dict(engine.state())
+    samples = sampled.samples_ms
     cut = warm_up_length(samples)  # what the blocks before did not see
     warm, samples = warm + samples[:cut], samples[cut:]
     reasons = [reason for reason in (*signs, sign_of_disturbance(samples)) if reason]
@@ -134,8 +84,14 @@ def _one_engine(
         artefact_hash=artefact.hash,
         warmup_ms=tuple(warm),
         engine_samples=(len(samples),),
+        left_out=sampled.left_out,
         disturbance="; ".join(reasons) or None,
     )
+
+
+def _pace(hardware: Hardware, threads: int) -> AbstractContextManager[Pace | None]:
+    """Of the processor, where the processor is what is measured."""
+    return processor_pace(threads) if hardware.device == "cpu" else nullcontext()
 
 
 @contextmanager

@@ -47,6 +47,7 @@ class Measurement:
         artefact_hash: `Artefact.hash` of what was run.
         warmup_ms: times of the passes before the first sample, which count for nothing else.
         engine_samples: how many of the samples came from each engine that was opened, in order.
+        left_out: how many more passes were timed while the processor was slow, and count for nothing.
         disturbance: why the figure is doubtful, or None for a quiet run.
     """
 
@@ -56,6 +57,7 @@ class Measurement:
     artefact_hash: str | None = None
     warmup_ms: tuple[float, ...] = ()
     engine_samples: tuple[int, ...] = ()
+    left_out: int = 0
     disturbance: str | None = None
 
     def __post_init__(self) -> None:
@@ -146,6 +148,7 @@ class Measurement:
             "spread_ms": self.spread_ms,
             "samples": len(self.samples_ms),
             "warmup_passes": len(self.warmup_ms),
+            "left_out_passes": self.left_out,
             "engine_medians_ms": list(self.engine_medians_ms),
             "disturbed": self.disturbed,
             "disturbance": self.disturbance,
@@ -168,6 +171,7 @@ def joined(measurements: Sequence[Measurement]) -> Measurement:
         engine_samples=tuple(
             chain.from_iterable(one.engine_samples or (len(one.samples_ms),) for one in measurements)
         ),
+        left_out=sum(one.left_out for one in measurements),
         disturbance="; ".join(reasons) or None,
     )
 
