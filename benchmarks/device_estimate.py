@@ -57,8 +57,17 @@ def measured(candidate: Candidate, image_size: int) -> dict[str, Any]:
 
 def kept(path: Path) -> dict[str, dict[str, Any]]:
     """Lines by candidate, the last one of each."""
-    lines = path.read_text().splitlines() if path.exists() else []
-    return {line["key"]: line for line in map(json.loads, lines)}
+    known: dict[str, dict[str, Any]] = {}
+    for line in map(json.loads, path.read_text().splitlines() if path.exists() else []):
+        known[line["key"]] = better(known.get(line["key"]), line)
+    return known
+
+
+def better(first: dict[str, Any] | None, second: dict[str, Any]) -> dict[str, Any]:
+    """The undisturbed one, else the faster: what disturbs only slows."""
+    if first is None:
+        return second
+    return min(first, second, key=lambda line: (bool(line["disturbance"]), line["median_ms"]))
 
 
 @click.command()
@@ -87,13 +96,12 @@ def device_estimate(
             continue
         if time.monotonic() > end:
             break
-        known[candidate.key] = measured(candidate, image_size)
+        found = measured(candidate, image_size)
+        known[candidate.key] = better(line, found)
         keep.parent.mkdir(parents=True, exist_ok=True)
         with keep.open("a") as file:
-            file.write(json.dumps(known[candidate.key]) + "\n")
-        progress(
-            f"{number}/{samples + held_out}: {known[candidate.key]['median_ms']:.2f} ms {candidate.label}"
-        )
+            file.write(json.dumps(found) + "\n")
+        progress(f"{number}/{samples + held_out}: {found['median_ms']:.2f} ms {candidate.label}")
 
     def observations(candidates: list[Candidate]) -> list[Observation]:
         return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import signal
 import threading
@@ -28,6 +29,7 @@ from search.view import SearchView
 from search.workers import RemoteJudge, ray_session, run_jobs
 from storage import Repository, StudyRecord, TrialRecord, url_default
 from storage.follow import StudyFollower
+from storage.urls import STORAGE_VARIABLE, has_password
 from yolov6space.candidate import Candidate, Precision
 from yolov6space.cost import cost
 from yolov6space.space import Space
@@ -64,6 +66,11 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
     from evaluators.data import load_data
     from evaluators.latency import resolve_hardware
 
+    if options.ray_address and options.storage and has_password(options.storage):
+        raise UserError(
+            "Ray shows a driver's command line to its whole cluster, and --storage holds a password: put the "
+            f"address into the environment variable {STORAGE_VARIABLE} instead"
+        )
     hardware = resolve_hardware(options.hardware)
     progress(f"hardware: {hardware.name} ({hardware.reason})")
     data = load_data(options.data)
@@ -114,6 +121,7 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
             )
         stop = stack.enter_context(_stop_on_signal())
         cpus = options.worker_count() * bench.threads
+        stack.enter_context(_address_hidden())
         stack.enter_context(ray_session(options.ray_address, cpus, bench.device))
         judge = RemoteJudge(bench)
         try:
@@ -289,6 +297,17 @@ def fixed_trials(kinds: Sequence[str] = ("fp32", "int8")) -> Iterator[tuple[str,
         for name, candidate in official().items():
             recipe = replace(candidate.recipe, distillation="none")
             yield f"{name} {kind}", replace(candidate, recipe=recipe, precision=Precision.of(kind))
+
+
+@contextlib.contextmanager
+def _address_hidden() -> Iterator[None]:
+    """Ray's processes inherit the environment, and never talk to the database: no business of theirs."""
+    address = os.environ.pop(STORAGE_VARIABLE, None)
+    try:
+        yield
+    finally:
+        if address is not None:
+            os.environ[STORAGE_VARIABLE] = address
 
 
 @contextlib.contextmanager

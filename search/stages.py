@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from evaluators.latency import Hardware, Measurement
     from search.training import TrainedNetwork, TrainingProgress
 
-NEAR_LIMIT = 0.2  # share of the limit within which one measurement does not settle it
+NEAR_LIMIT = 1.2  # within this factor of the limit one measurement does not settle it
+NEAR_LIMIT_DISTURBED = 2.0  # the same for one that was disturbed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,12 +150,13 @@ def measure_near(artefact: Artefact, hardware: Hardware, limit_ms: float) -> Mea
     """Measure; where it matters, through three engines opened one after the other.
 
     From one engine to the next a median differs by some percent, far more than its own interval says. That
-    matters near the limit, where it decides, and where the machine was disturbed.
+    matters near the limit, where it decides, and further around it where the machine was disturbed.
     """
     from evaluators.latency import joined, measure
 
     first = measure(artefact, hardware)
-    if not first.disturbed and abs(first.median_ms / limit_ms - 1.0) > NEAR_LIMIT:
+    near = NEAR_LIMIT_DISTURBED if first.disturbed else NEAR_LIMIT
+    if not limit_ms / near <= first.median_ms <= limit_ms * near:
         return first
     return joined([first, measure(artefact, hardware, engines=2)])
 

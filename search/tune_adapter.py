@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import ray
 from ray.tune import Stopper
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
@@ -167,7 +168,12 @@ class StudyScheduler(_NeverSaved, FIFOScheduler):
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """Asked at every step of Tune's loop, so the moment to look after every job as well."""
         for trial in list(tune_controller.get_live_trials()):
-            if self._searcher.overdue(trial.trial_id, placed=trial.status == Trial.RUNNING):
+            placed = trial.status == Trial.RUNNING
+            if not self._searcher.overdue(trial.trial_id, placed=placed):
+                continue
+            if placed:  # ended as a lost one: Tune would give a stopped one's worker, frozen, to the next job
+                ray.kill(trial.temporary_state.ray_actor)
+            else:
                 tune_controller.stop_trial(trial)
         return super().choose_trial_to_run(tune_controller)
 

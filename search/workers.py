@@ -12,6 +12,7 @@ import faulthandler
 import json
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -68,7 +69,6 @@ def ray_session(address: str | None, cpus: int, device: str) -> Iterator[None]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # ours ends the search and keeps everything
-    os.environ.setdefault("TUNE_FORCE_TRIAL_CLEANUP_S", "30")  # a frozen worker gives its place back soon
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     import ray
 
@@ -150,9 +150,10 @@ class RemoteJudge:
                 "name": f"measuring on {self._bench.device}",
                 "get_if_exists": True,
             }
-            self._actor = ray.remote(_Judge).options(**options).remote(self._bench)
+            actor = ray.remote(concurrency_groups={_WATCHING: 1})(_Judge)
+            self._actor = actor.options(**options).remote(self._bench)
         try:
-            return ray.get(getattr(self._actor, method).remote(*arguments), timeout=JUDGEMENT_TIMEOUT_S)
+            return self._answer(self._actor.ask.remote(method, *arguments))
         except RayTaskError as error:
             cause = error.cause if isinstance(error.cause, Exception) else error
             if is_disk_full(cause):
@@ -170,15 +171,43 @@ class RemoteJudge:
             )
             raise JudgementError(f"the measuring process {cause}") from error
 
+    def _answer(self, asked: Any) -> Any:
+        """Wait for as long as it takes until it is our turn, and then for the time of one question."""
+        import ray
+        from ray.exceptions import GetTimeoutError
 
-JUDGEMENT_TIMEOUT_S = 300.0
+        while True:
+            try:
+                return ray.get(asked, timeout=JUDGEMENT_TIMEOUT_S)
+            except GetTimeoutError:
+                busy = self._actor.busy_seconds.options(concurrency_group=_WATCHING).remote()
+                if ray.get(busy, timeout=JUDGEMENT_TIMEOUT_S) >= JUDGEMENT_TIMEOUT_S:
+                    raise
+
+
+JUDGEMENT_TIMEOUT_S = 300.0  # of one question, its turn awaited
+_WATCHING = "watching"
 
 
 class _Judge:
-    """Runs in its own process."""
+    """Runs in its own process: one question at a time, and beside it how long that has taken."""
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
+        self._since: float | None = None
+
+    def ask(self, method: str, *arguments: Any) -> Any:
+        """Answer one question."""
+        self._since = time.monotonic()
+        try:
+            return getattr(self, method)(*arguments)
+        finally:
+            self._since = None
+
+    def busy_seconds(self) -> float:
+        """How long the present question has taken so far."""
+        since = self._since
+        return 0.0 if since is None else time.monotonic() - since
 
     def latency(self, candidate: dict[str, Any]) -> dict[str, Any]:
         from search.stages import judge_latency

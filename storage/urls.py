@@ -11,7 +11,7 @@ from sqlalchemy.exc import ArgumentError
 from foundation.errors import UserError
 from foundation.secrets import mask, remember_secret
 
-__all__ = ["mask", "parse_url", "shown", "sqlite_path", "url_default"]
+__all__ = ["has_password", "mask", "parse_url", "shown", "sqlite_path", "url_default"]
 
 _EXAMPLES = "sqlite:///runs/search.db or postgresql://user:password@host/database"
 # user, password up to the last @ before the query, server and the rest
@@ -63,6 +63,12 @@ def _with_quoted_password(url: str) -> str:
         return url
     quoted = quote(password, safe="%")
     return f"{found['head']}:{quoted}@{found['tail']}{url[found.end() :]}"
+
+
+def has_password(url: str) -> bool:
+    """Whether the address holds a password. Raises UserError for what is no address."""
+    parsed = parse_url(url)
+    return bool(parsed.password or parsed.query.get("password"))
 
 
 def sqlite_path(url: URL) -> Path | None:

@@ -115,8 +115,10 @@ def calibrate(
             high_ms=measurement.high_ms,
             disturbance=measurement.disturbance,
         )
+        # of several disturbed ones the fastest is kept: what disturbs only slows
+        best = found if found.disturbance is None else min(*same, found, key=_median) if same else found
         others = tuple(one for one in known.measured if _question(one) != question)
-        known = replace(known, measured=(*others, found))
+        known = replace(known, measured=(*others, best))
         write_calibration(known)
         on_measured(number, candidate, found)
     return known
@@ -137,6 +139,10 @@ def cross_validate(observations: Sequence[Observation]) -> CrossValidation:
         spearman=float(spearmanr(values, told).statistic),
         within_interval=float(np.mean(held)),
     )
+
+
+def _median(one: Measured) -> float:
+    return one.median_ms
 
 
 def _question(one: Measured) -> tuple[str, int, int, int]:

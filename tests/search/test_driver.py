@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from search import driver
 from search.budget import TrainingCost
 from search.options import SearchOptions
 from storage import Repository, TrialState
+from storage.urls import STORAGE_VARIABLE
 from tests.search.fakes import FakeJudge, trained
+from yolov6space.candidate import Candidate
 
 
 class Judge(FakeJudge):
@@ -66,3 +69,42 @@ def test_a_run_holds_its_study_and_frees_it(options: SearchOptions) -> None:
         repository.hold_study(more.study.id, "elsewhere:1:1.00")
     with pytest.raises(UserError, match="being run by process 1 on elsewhere"):
         driver.run_search(dataclasses.replace(options, resume=True), quiet=True)
+
+
+def test_trials_left_by_a_driver_on_another_machine_go_on(options: SearchOptions) -> None:
+    result = driver.run_search(options, quiet=True)
+    left = Candidate.from_dict(result.trials[-1].spec)
+    other = dataclasses.replace(left, recipe=dataclasses.replace(left.recipe, box_loss=other_loss(left)))
+    with Repository.open(str(options.storage)) as repository:
+        left_over = repository.add_trial(
+            result.study.id, other.key, other.to_dict(), claim_by="far-away:7:1.00", lease_seconds=3600
+        )
+        assert repository.trial(left_over).state is TrialState.RUNNING
+    more = driver.run_search(dataclasses.replace(options, trials=3, resume=True), quiet=True)
+    assert [one.state for one in more.trials if one.id == left_over] == [TrialState.FINISHED]
+
+
+def other_loss(candidate: Candidate) -> str:
+    return "ciou" if candidate.recipe.box_loss == "giou" else "giou"
+
+
+def test_a_password_on_the_command_line_is_not_shown_to_a_cluster(options: SearchOptions) -> None:
+    shared = dataclasses.replace(
+        options, ray_address="head:6379", storage="postgresql://search:hidden7word@db/search"
+    )
+    with pytest.raises(UserError, match="YOLOV6_SEARCH_STORAGE") as refused:
+        driver.run_search(shared, quiet=True)
+    assert "hidden7word" not in str(refused.value)
+
+
+def test_workers_do_not_inherit_the_address(options: SearchOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def session(*_: object) -> contextlib.AbstractContextManager[None]:
+        seen.append(os.environ.get(STORAGE_VARIABLE))
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(driver, "ray_session", session)
+    monkeypatch.setenv(STORAGE_VARIABLE, str(options.storage))
+    driver.run_search(dataclasses.replace(options, storage=None), quiet=True)
+    assert seen == [None] and os.environ[STORAGE_VARIABLE] == options.storage

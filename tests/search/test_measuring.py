@@ -2,6 +2,7 @@
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -24,17 +25,16 @@ BENCH = Bench(
 )
 
 
-class BreakableJudge:
+class BreakableJudge(workers._Judge):
     """In place of the real one: does what the candidate says."""
-
-    def __init__(self, bench):
-        self.bench = bench
 
     def latency(self, candidate):
         if candidate["do"] == "crash":
             os._exit(1)
         if candidate["do"] == "hang":
             time.sleep(60)
+        if candidate["do"] == "take a while":
+            time.sleep(1.2)
         if candidate["do"] == "fail":
             raise ValueError("no such kernel")
         return {"pid": os.getpid()}
@@ -79,6 +79,14 @@ def test_a_failure_a_crash_and_a_hang_fail_one_candidate_each(judge, monkeypatch
         judge({"do": "hang"})
     monkeypatch.setattr(workers, "JUDGEMENT_TIMEOUT_S", 60.0)
     assert judge({"do": "measure"})["pid"] not in (pid, second)
+
+
+def test_waiting_for_ones_turn_is_not_hanging(judge, monkeypatch):
+    pid = judge({"do": "measure"})["pid"]
+    monkeypatch.setattr(workers, "JUDGEMENT_TIMEOUT_S", 2.0)
+    with ThreadPoolExecutor(4) as askers:
+        answers = list(askers.map(lambda _: workers.RemoteJudge(BENCH)({"do": "take a while"}), range(4)))
+    assert [answer["pid"] for answer in answers] == [pid] * 4
 
 
 def test_a_cluster_without_the_device_says_how_to_offer_it(session, monkeypatch):

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import signal
 import sys
 import time
 from collections import Counter
@@ -19,7 +20,7 @@ from tests.search.fakes import trained
 from tests.search.test_conductor import conductor
 
 ROOT = Path(__file__).resolve().parents[2]
-FAULTS = ("raises", "nan", "misses", "exits", "dies once", "hangs", "disk", "none")
+FAULTS = ("raises", "nan", "misses", "exits", "dies once", "hangs", "freezes", "disk", "none")
 SILENCE_S = 4.0
 
 
@@ -41,6 +42,8 @@ def faulty(config: dict[str, Any]) -> None:
         result = trained(job)
         if fault == "hangs" and first:
             time.sleep(600)
+        if fault == "freezes" and first:
+            os.kill(os.getpid(), signal.SIGSTOP)  # not even its own watchdog runs then
         if fault == "dies once" and first:
             os._exit(9)
         if fault == "raises":
@@ -82,7 +85,7 @@ def test_every_fault_ends_in_its_state_and_the_search_goes_on(
     with Repository.open(f"sqlite:///{tmp_path / 'search.db'}") as repository:
         one = conductor(repository, trials=None, fixed=len(FAULTS), only_fixed=True, target_ms=1e6)
         one.add_fixed_trials()
-        with ray_session(None, 1, "cpu"):
+        with ray_session(None, 2, "cpu"):  # the frozen one never gives its CPU back
             run_jobs(
                 one,
                 bench,
@@ -102,6 +105,7 @@ def test_every_fault_ends_in_its_state_and_the_search_goes_on(
     assert "nan" in reasons["nan"] and "lacks 'AP'" in reasons["misses"]
     lost = {event.trial_id: event.message for event in events if event.kind == "recovered"}
     assert "hung: no sign of life" in lost[ended["hangs"].id]
+    assert "hung: no sign of life" in lost[ended["freezes"].id]
     assert "worker process died" in lost[ended["dies once"].id]
     assert "no space left" in lost[ended["disk"].id]
     ends = Counter(event.trial_id for event in events if event.kind in ("finished", "failed"))
