@@ -71,7 +71,8 @@ def run_transaction(
             except DBAPIError as error:
                 if not is_passing(error, engine.url) or clock() >= until:
                     raise
-                unsure = (event_id, result) if committing and event_id is not None else None
+                if committing:  # else what was unsure stays so: this attempt may not even have connected
+                    unsure = None if event_id is None else (event_id, result)
             sleep(pause)
             pause = min(2 * pause, _LONGEST_WAIT_SECONDS)
 

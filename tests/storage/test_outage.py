@@ -36,11 +36,13 @@ def test_lost_connections_are_made_anew(opened, postgres_url):
     assert opened.claim(trial, ME)
 
 
+@pytest.mark.parametrize("refusals", [0, 2])
 @pytest.mark.parametrize("stored", [True, False])
-def test_a_connection_lost_while_committing_stores_once(opened, monkeypatch, stored):
+def test_a_connection_lost_while_committing_stores_once(opened, monkeypatch, stored, refusals):
     study = opened.create_study("s", {})
     trial = opened.add_trial(study.id, "k", {}, claim_by=ME)
     commit, broken = opened._engine.dialect.do_commit, []
+    connect, refused = opened._engine.dialect.connect, []
 
     def breaks_once(connection):
         if not broken:
@@ -51,9 +53,16 @@ def test_a_connection_lost_while_committing_stores_once(opened, monkeypatch, sto
             raise psycopg.OperationalError("server closed the connection unexpectedly")
         commit(connection)
 
+    def still_down(*arguments, **named):
+        if broken and len(refused) < refusals:
+            refused.append(True)
+            raise psycopg.OperationalError("connection refused")
+        return connect(*arguments, **named)
+
     monkeypatch.setattr(opened._engine.dialect, "do_commit", breaks_once)
+    monkeypatch.setattr(opened._engine.dialect, "connect", still_down)
     opened.finish(trial, owner=ME, **deployed(0.5, 7.0, random.Random(0), "feed"))
-    assert broken
+    assert broken and len(refused) == refusals
     assert opened.trial(trial).state is TrialState.FINISHED
     kinds = [event.kind for event in opened.events(study.id)]
     assert kinds == ["created", "added", "finished"]
