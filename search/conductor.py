@@ -178,7 +178,8 @@ class Conductor:
         """Latency of a claimed trial, estimated or measured; None where it, or a failure, ended the trial."""
         estimate = self._knowledge.estimate(candidate)
         if estimate is not None and self._knowledge.too_slow(estimate):
-            self.repository.infeasible(trial.id, estimate, over_limit(estimate, self.policy.target_ms))
+            reason = over_limit(estimate, self.policy.target_ms)
+            self.repository.infeasible(trial.id, estimate, reason, owner=this_owner())
             return None
         if self.policy.estimated and estimate is not None:
             if trial.latency_estimate is None:
@@ -191,7 +192,7 @@ class Conductor:
             return None
         over = over_target(measured, self.policy.target_ms)
         if over is not None:
-            self.repository.infeasible(trial.id, measured, over)
+            self.repository.infeasible(trial.id, measured, over, owner=this_owner())
             self.view.event(f"trial {trial.number} {trial.title}: over the limit, {over}")
             return None
         self.repository.record(trial.id, measurements=[measured])
@@ -203,7 +204,7 @@ class Conductor:
             return ask(dict(trial.spec))
         except (JudgementError, KeyError, TypeError, ValueError) as error:
             reason = str(error) if isinstance(error, JudgementError) else f"no usable answer: {error!r}"
-            self.repository.fail(trial.id, reason)
+            self.repository.fail(trial.id, reason, owner=this_owner())
             self.view.event(f"trial {trial.number} {trial.title}: failed: {reason}")
             return None
         except BaseException:
@@ -345,7 +346,7 @@ class Conductor:
             self._postponed.add(trial.id)
             self.repository.release(trial.id)
         else:
-            self.repository.fail(trial.id, reason)
+            self.repository.fail(trial.id, reason, owner=this_owner())
 
     def release_running(self) -> None:
         """Put what still runs back to waiting: the run is being ended on purpose."""

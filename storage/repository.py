@@ -7,8 +7,8 @@ Contract
 - What comes out are frozen records, true at the time of reading; changing one changes nothing here.
 - A trial is created `waiting`, or claimed already. `claim` makes it `running` and gives it to one owner until
   its lease ends; only that owner may `renew`, `record`, `finish`, mark `infeasible`, `fail`, `release` or give it up as
-  `lost`. Anyone may end a trial that is `waiting` as infeasible or failed, because nobody holds it. The state
-  of an ended one never changes; to a finished one later evidence may be added.
+  `lost`. Whoever names no owner may also end a trial that is `waiting` as infeasible or failed, because nobody
+  holds it. The state of an ended one never changes; to a finished one later evidence may be added.
 - `lost` and `recover` give back what dead workers held; after MAX_ATTEMPTS of them the trial has failed. A
   worker that comes back later finds LeaseLostError: its report is refused, so nothing is counted twice.
 - One driver at a time holds a study, by a lease too: `hold_study`, then `renew_study` while it works. A
@@ -196,7 +196,10 @@ class Repository(StudyStore):
     def infeasible(
         self, trial_id: int, evidence: NewMeasurement | NewEstimate, reason: str, *, owner: str | None = None
     ) -> None:
-        """running or waiting -> infeasible, with the latency that shows it. Raises LeaseLostError."""
+        """running, or without `owner` also waiting, -> infeasible, with the latency that shows it.
+
+        Raises LeaseLostError.
+        """
 
         def work(connection: Connection) -> None:
             study_id = self._end_open(connection, trial_id, owner, TrialState.INFEASIBLE, reason)
@@ -209,7 +212,10 @@ class Repository(StudyStore):
         self._write(work, durable=True)
 
     def fail(self, trial_id: int, reason: str, *, owner: str | None = None) -> None:
-        """running or waiting -> failed, with the reason in one line. Raises LeaseLostError."""
+        """running, or without `owner` also waiting, -> failed, with the reason in one line.
+
+        Raises LeaseLostError.
+        """
 
         def work(connection: Connection) -> None:
             study_id = self._end_open(connection, trial_id, owner, TrialState.FAILED, reason)
@@ -288,7 +294,7 @@ class Repository(StudyStore):
             add_event(connection, study_id, trial_id, self._now(), "recovered", cause)
             return TrialState.WAITING
         reason = f"given up after {attempts} attempts: {cause}"
-        self._end_open(connection, trial_id, owner, TrialState.FAILED, reason)
+        self._end_open(connection, trial_id, None, TrialState.FAILED, reason)  # it waits by now
         add_event(connection, study_id, trial_id, self._now(), "failed", reason)
         return TrialState.FAILED
 
@@ -297,10 +303,11 @@ class Repository(StudyStore):
     ) -> int:
         text = mask(" ".join(reason.split())) or "no reason given"
         values = {"new_state": str(state), "reason": text, "now": self._now()}
-        study_id: int | None = connection.scalar(END_WAITING, {**values, "trial_id": trial_id})
-        if study_id is None:
-            study_id = self._change_held(connection, END_HELD, trial_id, owner, **values)
-        return study_id
+        if owner is None:  # who held it once and is late must not end what waits for others
+            study_id: int | None = connection.scalar(END_WAITING, {**values, "trial_id": trial_id})
+            if study_id is not None:
+                return study_id
+        return self._change_held(connection, END_HELD, trial_id, owner, **values)
 
     def _held(self, connection: Connection, trial_id: int, owner: str | None) -> tuple[int, int]:
         """Study and attempts of a running trial of that owner, locked."""

@@ -94,7 +94,7 @@ def seed_demo(
         if not fixed and speed > TARGET_MS * 1.6:
             low = speed * 0.8
             bound = NewEstimate(quantity=LATENCY_MS, value=speed, low=low, high=speed * 1.3, source="FLOPs")
-            repository.infeasible(trial, bound, f"at least {low:.2f} ms, limit {TARGET_MS:g} ms", owner=owner)
+            repository.infeasible(trial, bound, f"at least {low:.2f} ms, limit {TARGET_MS:g} ms")
             continue
         repository.claim(trial, owner)
         if number == trials - 2:

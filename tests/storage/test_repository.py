@@ -314,6 +314,15 @@ def test_recover_takes_back_what_the_dead_held(repository, study):
     assert repository.trial(waiting).attempts == 0
 
 
+def test_who_comes_back_late_ends_nothing_that_waits_again(repository, study, trial):
+    repository.claim(trial, ME)
+    repository.recover(study.id, lambda _: False)
+    for call in ends(repository, trial):
+        with pytest.raises(LeaseLostError, match="is waiting, not held by process 1 on here"):
+            call()
+    assert repository.trial(trial).state is TrialState.WAITING
+
+
 def test_recover_takes_back_expired_leases_even_of_the_living(repository, study, trial, clock):
     repository.claim(trial, ME, lease_seconds=60)
     clock.advance(59)
