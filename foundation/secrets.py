@@ -4,7 +4,7 @@ import re
 from urllib.parse import quote, quote_plus
 
 _CREDENTIALS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://[^\s:/]*):[^\s/]*@", re.IGNORECASE)
-_KEYWORD_PASSWORD = re.compile(r"(password\s*=\s*)('[^']*'|[^\s&]+)", re.IGNORECASE)
+_KEYWORD_PASSWORD = re.compile(r"""(password\s*=\s*)('[^']*'|"[^"]*"|[^\s&"]+)""", re.IGNORECASE)
 _SHORTEST = 6  # a shorter password would mask pieces of innocent words
 _known: set[str] = set()
 

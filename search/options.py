@@ -7,13 +7,13 @@ import re
 from dataclasses import dataclass
 
 from foundation.errors import UserError
+from foundation.names import require_study_name
 from search.sampler import DEFAULT_SAMPLER
 from search.samplers.values import Focus
 
 DEFAULT_TIME_BUDGET_S = 720.0
 DEFAULT_TRAIN_BATCH = 8  # short trainings gain more from steps than from large batches: docs/training.md
 FIXED_TRIALS = ("official", "none")
-_STUDY_NAME = re.compile(r"[A-Za-z0-9][\w .+-]{0,119}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +54,8 @@ class SearchOptions:
     def __post_init__(self) -> None:
         if self.image_size is not None and (self.image_size % 32 or not 32 <= self.image_size <= 2048):
             raise UserError(f"--image-size {self.image_size}: must be a multiple of 32 from 32 to 2048")
-        if self.study is not None and not _STUDY_NAME.fullmatch(self.study):
-            raise UserError(
-                f"--study {self.study[:40]!r}: a name has 1 to 120 letters, digits, spaces or . _ + - "
-                "and begins with a letter or digit (it names a folder too)"
-            )
+        if self.study is not None:
+            require_study_name(self.study, "--study")
 
     def study_name(self, data_name: str, hardware: str, image_size: int) -> str:
         """The given name, or one that tells what the study is about."""

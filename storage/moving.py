@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 from sqlalchemy import Connection, Table, insert, select
 
 from foundation.errors import UserError
+from foundation.names import require_study_name
 from storage._statements import add_if_absent, table_of
 from storage._writing import add_event
 from storage.database import head_version
+from storage.errors import RecordRefusedError
 from storage.models import (
     ArtefactRow,
     CandidateRow,
@@ -23,6 +26,7 @@ from storage.models import (
     MeasurementRow,
     Study,
     Trial,
+    UtcDateTime,
 )
 from storage.reader import Reader
 from storage.repository import Repository
@@ -31,6 +35,7 @@ from storage.urls import mask
 
 FORMAT = "yolov6-search study"
 _OF_TRIALS = (Evaluation, MeasurementRow, EstimateRow, ArtefactRow)
+_FREE_TEXT = ("message", "reason", "source", "path", "settings", "data", "protocol", "workload")
 _BATCH = 500
 
 
@@ -44,9 +49,13 @@ def export_study(reader: Reader, name: str, target: Path) -> dict[str, int]:
     if target.exists():
         raise UserError(f"{target} exists already; choose another --out")
     part = target.with_name(target.name + ".part")
+
+    def work(connection: Connection) -> dict[str, int]:
+        with gzip.open(part, "wt", encoding="utf-8") as out:  # anew if a lost connection makes it begin again
+            return _write(connection, study.id, out.write)
+
     try:
-        with gzip.open(part, "wt", encoding="utf-8") as out:
-            counts = reader.run(lambda connection: _write(connection, study.id, out.write))
+        counts = reader.run(work)
         part.replace(target)
     except OSError as error:
         raise UserError(f"cannot write {target}: {error.strerror or error}") from None
@@ -66,20 +75,26 @@ def import_study(repository: Repository, source: Path, *, name: str | None = Non
     Raises:
         UserError: the name is taken, or the file is not one of ours, is cut off, or of another version.
     """
-    return repository.run(lambda connection: _read(connection, source, name, repository))
+    if name is not None:
+        require_study_name(name, "--as")
+    try:
+        return repository.run(lambda connection: _read(connection, source, name, repository))
+    except (RecordRefusedError, OverflowError) as error:
+        raise _damaged(source, str(error)) from None
 
 
 def _write(connection: Connection, study_id: int, write: Any) -> dict[str, int]:
     counts: dict[str, int] = {}
 
     def put(kind: str, row: dict[str, Any]) -> None:
-        write(mask(json.dumps({"is": kind, **row}, default=_plain, allow_nan=False)) + "\n")
+        write(json.dumps({"is": kind, **row}, default=_plain, allow_nan=False) + "\n")
         counts[kind] = counts.get(kind, 0) + 1
 
     put("file", {"format": FORMAT, "version": head_version()})
     for kind, table, rows in _parts(connection, study_id):
+        names = [column.name for column in table.columns]
         for row in rows:
-            put(kind, {column.name: row[column.name] for column in table.columns})
+            put(kind, {name: _masked(row[name]) if name in _FREE_TEXT else row[name] for name in names})
     total = dict(counts)
     put("end", {"rows": sum(total.values())})
     total.pop("file")
@@ -139,17 +154,19 @@ class _Import:
         for row in rows:
             kind = row.pop("is", None)
             if kind == "end":
-                ended = row["rows"] == done
+                ended = row.get("rows") == done
                 break
             try:
                 self._one(str(kind), row)
             except (KeyError, TypeError, ValueError) as error:
-                raise self._damaged(f"row {done + 1}: {type(error).__name__} {error}") from None
+                raise _damaged(self._source, f"row {done + 1}: {type(error).__name__} {error}") from None
             done += 1
         if not ended:
-            raise self._damaged("it is cut off")
+            raise _damaged(self._source, "it is cut off")
         self._flush()
-        study_id = next(iter(self._ids["studies"].values()))
+        study_id = next(iter(self._ids["studies"].values()), None)
+        if study_id is None:
+            raise _damaged(self._source, "it holds no study")
         now = self._repository.now()
         add_event(self._connection, study_id, None, now, "imported", f"{self._trials} trials")
         return str(self._name), self._trials
@@ -157,7 +174,7 @@ class _Import:
     def _one(self, kind: str, row: dict[str, Any]) -> None:
         table = _TABLES[kind]
         for column in table.columns:
-            if row[column.name] is not None and column.name.endswith(("_at", "at")) and column.name != "data":
+            if row[column.name] is not None and isinstance(column.type, UtcDateTime):
                 row[column.name] = datetime.fromisoformat(row[column.name])
         if kind == "studies":
             self._study(table, row)
@@ -216,9 +233,6 @@ class _Import:
             self._connection.execute(insert(self._waiting[0][0]), [row for _, row in self._waiting])
             self._waiting.clear()
 
-    def _damaged(self, how: str) -> UserError:
-        return UserError(f"{self._source} is damaged ({how}); nothing was imported, export it again")
-
 
 _TABLES = {
     row.__tablename__: table_of(row) for row in (Study, CandidateRow, Environment, Trial, *_OF_TRIALS, Event)
@@ -235,8 +249,21 @@ def _lines(source: Path) -> Iterator[dict[str, Any]]:
                 yield row
     except FileNotFoundError:
         raise UserError(f"there is no file {source}") from None
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise UserError(f"{source} is not an exported study, or damaged: {error}") from None
+
+
+def _damaged(source: Path, how: str) -> UserError:
+    return UserError(f"{source} is damaged ({how}); nothing was imported, export it again")
+
+
+def _masked(value: Any) -> Any:
+    """A JSON value with the passwords masked in its texts; its keys stay as they are."""
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, dict):
+        return {key: _masked(inner) for key, inner in value.items()}
+    return [_masked(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _plain(value: Any) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foundation.errors import UserError
 from foundation.secrets import mask
 from storage.reader import Reader
-from storage.records import TrialRecord
+from storage.records import StudyRecord, TrialRecord
 from storage.states import TrialState
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ def export_optuna(reader: Reader, name: str, target: Path) -> int:
 
     Objectives are the deployed AP (up) and latency in ms (down), the limit is a constraint. Parameters are the
     values of the candidates' JSON that differ between trials. A trial over the limit was never trained, so it
-    is PRUNED with its latency as an attribute. Raises UserError: no such study, the file exists.
+    is PRUNED with its latency as an attribute, and `latency_origin` says what that is a latency of, or that it is
+    estimated. Raises UserError: no such study, the file exists.
     """
     import optuna
 
@@ -34,14 +35,23 @@ def export_optuna(reader: Reader, name: str, target: Path) -> int:
     if target.exists():
         raise UserError(f"{target} exists already; choose another --out")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    part = target.with_name(target.name + ".part")
     try:
-        target.touch()
-        storage = optuna.storages.JournalStorage(
-            optuna.storages.journal.JournalFileBackend(str(target)),
-        )
+        part.write_bytes(b"")  # an older half would be continued
+        _write(study, trials, part)
+        part.replace(target)
     except OSError as error:
-        raise UserError(f"cannot write {target}: {error.strerror}") from None
-    made = optuna.create_study(study_name=name, storage=storage, directions=["maximize", "minimize"])
+        raise UserError(f"cannot write {target}: {error.strerror or error}") from None
+    finally:
+        part.unlink(missing_ok=True)
+    return len(trials)
+
+
+def _write(study: StudyRecord, trials: Sequence[TrialRecord], target: Path) -> None:
+    import optuna
+
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(target)))
+    made = optuna.create_study(study_name=study.name, storage=storage, directions=["maximize", "minimize"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna's notes on experimental features
         made.set_metric_names(["AP", "latency_ms"])
@@ -49,7 +59,16 @@ def export_optuna(reader: Reader, name: str, target: Path) -> int:
     axes = _axes([dict(_leaves(trial.spec)) for trial in trials])
     for trial in trials:
         made.add_trial(_frozen(trial, axes))
-    return len(trials)
+
+
+def _latency(trial: TrialRecord) -> tuple[float, str] | None:
+    """The truest latency there is, in ms, and its origin: deployed, untrained or estimated."""
+    final, measured, estimate = trial.final_latency, trial.latency, trial.latency_estimate
+    if final is not None:
+        return final.ms, "estimated" if final.estimated else "deployed"
+    if measured is not None:
+        return measured.median_ms, str(measured.rung)
+    return None if estimate is None else (estimate.value, "estimated")
 
 
 def _frozen(trial: TrialRecord, axes: Mapping[str, BaseDistribution]) -> FrozenTrial:
@@ -65,14 +84,15 @@ def _frozen(trial: TrialRecord, axes: Mapping[str, BaseDistribution]) -> FrozenT
     }
     state, values = states[trial.state], None
     if state is OptunaState.COMPLETE:
-        if trial.deployed is None or trial.deployed.ap is None or trial.deployed_latency is None:
+        if trial.deployed is None or trial.deployed.ap is None or trial.final_latency is None:
             state = OptunaState.FAIL  # Optuna knows no finished trial without its figures
         else:
-            values = [trial.deployed.ap, trial.deployed_latency.median_ms]
+            values = [trial.deployed.ap, trial.final_latency.ms]
     params = {name: value for name, value in _leaves(trial.spec) if name in axes}
     constraints = None
-    if trial.latency is not None and trial.target_latency_ms:
-        constraints = {"latency_over_target": trial.latency.median_ms / trial.target_latency_ms - 1.0}
+    latency = _latency(trial)
+    if latency is not None and trial.target_latency_ms:
+        constraints = {"latency_over_target": latency[0] / trial.target_latency_ms - 1.0}
     attributes = {
         "number": trial.number,
         "title": trial.title,
@@ -81,8 +101,8 @@ def _frozen(trial: TrialRecord, axes: Mapping[str, BaseDistribution]) -> FrozenT
         "reason": mask(trial.reason) if trial.reason else None,
         "params": trial.params,
         "flops": trial.flops,
-        "latency_ms": trial.latency.median_ms if trial.latency else None,
-        "latency_rung": str(trial.latency.rung) if trial.latency else None,
+        "latency_ms": latency[0] if latency else None,
+        "latency_origin": latency[1] if latency else None,
     }
     frozen = create_trial(
         state=state,

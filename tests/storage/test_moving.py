@@ -3,16 +3,19 @@
 import dataclasses
 import gzip
 import json
+import random
 
 import optuna
 import pytest
 
 from foundation.errors import UserError
-from storage import Repository, TrialState
-from storage.moving import export_study, import_study
+from foundation.secrets import remember_secret
+from storage import LATENCY_MS, NewEstimate, Repository, TrialState
+from storage.moving import FORMAT, _parts, export_study, import_study
 from storage.optuna_journal import export_optuna
-from tests.storage.demo import seed_demo
+from tests.storage.demo import deployed, seed_demo
 from tests.storage.test_main import storage
+from tests.storage.test_outage import end_other_connections
 
 NEW_IDS = {"id", "evaluation_id", "environment_id", "trial_id"}
 
@@ -97,6 +100,128 @@ def test_other_files_and_versions_are_refused(repository, tmp_path, file):
 def test_no_password_leaves_with_a_file(file):
     text = gzip.decompress(file[1].read_bytes()).decode()
     assert "hunter2" not in text and "postgresql://bob:***@db/x" in text
+
+
+@pytest.mark.parametrize("secret", ["pass\u00f6rd1", 'quo"ted1', "settings", "search"])
+def test_masking_leaves_a_file_that_can_be_read(tmp_path, monkeypatch, secret):
+    monkeypatch.setattr("foundation.secrets._known", set())
+    with Repository.in_memory() as source, Repository.in_memory() as target:
+        study = source.create_study("demo", {"data": [f"bob:{secret}"], "seed": 3})
+        trial = source.add_trial(study.id, "k", {})
+        source.fail(trial, 'refused: password="x y" password=hunter2')
+        source.add_event(study.id, "note", f"with {secret} and password=")
+        remember_secret(secret)
+        export_study(source, "demo", tmp_path / "demo.gz")
+        text = gzip.decompress((tmp_path / "demo.gz").read_bytes()).decode()
+        assert (
+            "hunter2" not in text
+            and "x y" not in text
+            and json.loads(text.splitlines()[0])["format"] == FORMAT
+        )
+        assert import_study(target, tmp_path / "demo.gz") == ("demo", 1)
+        moved = target.get_study("demo")
+        assert moved.settings == {"data": ["bob:***"], "seed": 3}
+        assert target.trials(moved.id)[0].reason == "refused: password=*** password=***"
+        assert target.events(moved.id)[-2].message.startswith("with *** and password=")
+
+
+def test_an_export_over_a_lost_connection_is_whole(postgres_url, tmp_path, monkeypatch):
+    lost = []
+
+    def loses(connection, study_id):
+        for kind, table, rows in _parts(connection, study_id):
+            if kind == "trials" and not lost:
+                lost.append(True)
+                end_other_connections(postgres_url)
+            yield kind, table, rows
+
+    monkeypatch.setattr("storage.moving._parts", loses)
+    with Repository.open(postgres_url) as source, Repository.in_memory() as target:
+        seed_demo(source, trials=6)
+        export_study(source, "demo", tmp_path / "demo.gz")
+        assert lost and import_study(target, tmp_path / "demo.gz") == ("demo", 6)
+
+
+def changed(lines, which, **values):
+    """The file with other values in the first row of that kind."""
+    rows = [json.loads(line) for line in lines]
+    next(row for row in rows if row["is"] == which).update(values)
+    return rows
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda lines: changed(lines, "end", rows=None),
+        lambda lines: [row for row in changed(lines, "end") if row["is"] in ("file", "end")],
+        lambda lines: changed(lines, "trials", attempts=-1),
+        lambda lines: changed(lines, "trials", attempts=2**70),
+        lambda lines: changed(lines, "evaluations", ap=1.5),
+        lambda lines: changed(lines, "events", at="yesterday"),
+    ],
+    ids=["no count", "no study", "constraint", "overflow", "impossible AP", "no time"],
+)
+def test_a_damaged_file_is_said_and_imports_nothing(repository, file, damage):
+    path = file[1]
+    rows = damage(gzip.decompress(path.read_bytes()).decode().splitlines())
+    if {row["is"] for row in rows} == {"file", "end"}:
+        rows[-1]["rows"] = 1
+    path.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
+    with pytest.raises(UserError, match="damaged"):
+        import_study(repository, path)
+    assert repository.list_studies() == []
+
+
+def test_a_flipped_bit_is_said(repository, file):
+    path = file[1]
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 8] = bytes(
+        byte ^ 0xFF for byte in content[len(content) // 2 : len(content) // 2 + 8]
+    )
+    path.write_bytes(bytes(content))
+    with pytest.raises(UserError, match="damaged"):
+        import_study(repository, path)
+    assert repository.list_studies() == []
+
+
+def test_a_name_that_no_search_takes_is_refused(file):
+    with Repository.in_memory() as target, pytest.raises(UserError, match=r"--as '\.\./x': a name has"):
+        import_study(target, file[1], name="../x")
+
+
+def journal_of(repository, name, path):
+    export_optuna(repository, name, path)
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
+    return optuna.load_study(study_name=name, storage=storage)
+
+
+def test_an_estimated_study_is_whole_in_the_journal(tmp_path):
+    rng = random.Random(0)
+    with Repository.in_memory() as source:
+        study = source.create_study("t4", {}, target_latency_ms=8.0)
+        finished = source.add_trial(study.id, "a", {}, claim_by="me:1:1.00")
+        estimate = NewEstimate(quantity=LATENCY_MS, value=6.0, low=5.0, high=7.0, source="model")
+        evaluation = deployed(0.5, 6.0, rng, "feed")["evaluations"]
+        source.finish(finished, owner="me:1:1.00", evaluations=evaluation, estimates=[estimate])
+        over = source.add_trial(study.id, "b", {})
+        source.infeasible(over, dataclasses.replace(estimate, value=10.0, high=12.0), "too slow")
+        first, second = journal_of(source, "t4", tmp_path / "t4.log").trials
+    assert first.state is optuna.trial.TrialState.COMPLETE and first.values == [0.5, 6.0]
+    assert second.state is optuna.trial.TrialState.PRUNED
+    for trial, ms in ((first, 6.0), (second, 10.0)):
+        assert trial.user_attrs["latency_origin"] == "estimated" and trial.user_attrs["latency_ms"] == ms
+        assert list(trial.constraints.values()) == [pytest.approx(ms / 8.0 - 1)]
+
+
+def test_a_journal_that_failed_half_way_does_not_block_the_next(file, tmp_path, monkeypatch):
+    source, _ = file
+    target = tmp_path / "demo.log"
+    with monkeypatch.context() as broken:
+        broken.setattr("storage.optuna_journal._frozen", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            export_optuna(source, "demo", target)
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("demo.log")]
+    assert len(journal_of(source, "demo", target).trials) == 42
 
 
 def test_optuna_reads_the_journal(file, tmp_path):
