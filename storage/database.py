@@ -23,6 +23,7 @@ from storage.urls import parse_url, shown, sqlite_path
 
 VERSION_TABLE = "yolov6_search_version"  # not Alembic's default name, which Optuna's databases use too
 SQLITE_BUSY_SECONDS = 30.0
+CONNECT_SECONDS = 10  # unless the address of a server says otherwise
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 0x594F4C36  # any number, the same in every program version
 
@@ -84,8 +85,12 @@ def connect(url: URL, *, read_only: bool = False) -> Engine:
     if url.get_backend_name() == "sqlite":
         return _sqlite_engine(url, read_only)
     try:
-        options = "-c default_transaction_read_only=on" if read_only else ""
-        arguments = {"connect_timeout": 10, "options": options}
+        arguments: dict[str, Any] = {}  # these would replace what the address says
+        if "connect_timeout" not in url.query:
+            arguments["connect_timeout"] = CONNECT_SECONDS
+        if read_only:
+            given = url.normalized_query.get("options", ())
+            arguments["options"] = " ".join((*given, "-c default_transaction_read_only=on"))
         return create_engine(url, connect_args=arguments, json_serializer=_to_json)
     except ModuleNotFoundError:
         raise UserError(

@@ -1,5 +1,6 @@
 """Driver errors into one line a person can act on, in one place."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -23,8 +24,8 @@ _SQLITE_HINTS = {
     "SQLITE_LOCKED": "is locked by another program for too long; end it and run again",
 }
 _POSTGRES_HINTS = {
-    "28P01": "refuses the password",
-    "28000": "refuses this user",
+    "28P01": "refuses the password; correct it in --storage or YOLOV6_SEARCH_STORAGE",
+    "28000": "refuses this user; name another one in the address",
     "3D000": "has no such database; create it first (createdb)",
     "42501": "does not give this user the rights it needs",
     "53100": "has no space left on its disk; free some and run again, nothing stored is lost",
@@ -36,6 +37,14 @@ _POSTGRES_HINTS = {
     "57P03": "is starting up or shutting down; try again in a moment",
 }
 
+# a connection that the server refuses arrives without its code
+_REFUSED_POSTGRES = (
+    (re.compile(r"authentication failed"), "28P01"),
+    (re.compile(r"role .* does not exist|no pg_hba\.conf entry"), "28000"),
+    (re.compile(r"database .* does not exist"), "3D000"),
+    (re.compile(r"too many clients|connection slots"), "53300"),
+    (re.compile(r"(starting up|shutting down)"), "57P03"),
+)
 
 _PASSING_POSTGRES = ("08", "40001", "40P01", "55P03", "57P01", "57P02", "57P03", "53300")
 _PASSING_SQLITE = ("SQLITE_BUSY", "SQLITE_LOCKED")
@@ -45,10 +54,10 @@ def is_passing(error: DBAPIError, url: URL) -> bool:
     """Whether trying again later may help: connection lost, server restarting, deadlock, held lock."""
     if url.get_backend_name() == "sqlite":
         return (getattr(error.orig, "sqlite_errorname", None) or "").startswith(_PASSING_SQLITE)
-    sqlstate = getattr(error.orig, "sqlstate", None)
+    sqlstate = _sqlstate(error)
     if sqlstate is None:  # not told by the server, so the way to it is broken
         return error.connection_invalidated or isinstance(error, OperationalError)
-    return str(sqlstate).startswith(_PASSING_POSTGRES)
+    return sqlstate.startswith(_PASSING_POSTGRES)
 
 
 @contextmanager
@@ -79,12 +88,21 @@ def _message(url: URL, error: DBAPIError) -> str:
     for prefix, hint in _SQLITE_HINTS.items():
         if sqlite_name.startswith(prefix):
             return f"database {shown(url)} {hint}"
-    sqlstate = getattr(error.orig, "sqlstate", None)
+    sqlstate = _sqlstate(error) if url.get_backend_name() == "postgresql" else None
     if sqlstate in _POSTGRES_HINTS:
         return f"database {shown(url)} {_POSTGRES_HINTS[sqlstate]}"
     if error.connection_invalidated or (url.get_backend_name() == "postgresql" and sqlstate is None):
         return f"database {shown(url)} cannot be reached: {_one_line(error)}; is the server running?"
     return f"database {shown(url)} reports: {_one_line(error)}"
+
+
+def _sqlstate(error: DBAPIError) -> str | None:
+    """PostgreSQL's code of an error; None if the server did not say anything."""
+    told: str | None = getattr(error.orig, "sqlstate", None)
+    if told is None:
+        text = str(error.orig)
+        return next((code for words, code in _REFUSED_POSTGRES if words.search(text)), None)
+    return told
 
 
 def _one_line(error: StatementError) -> str:

@@ -37,6 +37,11 @@ def parse_url(url: str) -> URL:
         given = parsed.query.get(name)
         remember_secret(given if isinstance(given, str) else None)
     backend = parsed.drivername.split("+")[0]
+    if backend != "sqlite" and "@" in f"{parsed.host}{parsed.database if parsed.password else ''}":
+        # not shown: what stands before that @ is a part of the password
+        raise UserError(
+            "the password in that database URL ends too early: percent-encode it (@ as %40, / as %2F, ? as %3F)"
+        )
     if backend in ("postgresql", "postgres"):
         return parsed.set(drivername="postgresql+psycopg")
     if backend == "sqlite":

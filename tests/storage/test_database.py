@@ -1,24 +1,65 @@
 """Opening: schema versions, migrations, and everything that can be wrong with a database."""
 
+import json
 import shutil
 import sqlite3
 import threading
 import traceback
+from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, text
+from sqlalchemy import JSON, Boolean, DateTime, MetaData, create_engine, insert, text
+from sqlalchemy.exc import OperationalError
 
 from foundation.errors import UserError
 from storage import Repository, TrialState, url_default
-from storage.database import VERSION_TABLE, head_version, open_engine
+from storage.database import VERSION_TABLE, _config, connect, head_version, open_engine
 from storage.models import Base
-from storage.urls import mask, parse_url, shown
+from storage.translate import is_passing, translated
+from storage.urls import STORAGE_VARIABLE, mask, parse_url, shown
 from tests.storage.demo import seed_demo
 
 VERSIONS = sorted((Path(__file__).parent / "versions").glob("*.sql"))
+
+
+def dump_into_postgres(sql: Path, path: Path, url: str) -> str:
+    """The kept database, made by PostgreSQL's migrations up to its version and filled with its rows."""
+    dump(sql, path)
+    kept = sqlite3.connect(path)
+    kept.row_factory = sqlite3.Row
+    engine = connect(parse_url(url))
+    with engine.begin() as connection:
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, sql.stem)
+        metadata = MetaData()
+        metadata.reflect(connection)
+        for table in metadata.sorted_tables:
+            if table.name == VERSION_TABLE:
+                continue
+            rows = [
+                {column.name: _as_postgres(column, row[column.name]) for column in table.columns}
+                for row in kept.execute(f"SELECT * FROM {table.name}")
+            ]
+            if rows:
+                connection.execute(insert(table), rows)
+    engine.dispose()
+    kept.close()
+    return url
+
+
+def _as_postgres(column, value):
+    if isinstance(column.type, JSON) and value is not None:
+        return json.loads(value)
+    if isinstance(column.type, DateTime) and value is not None:
+        return datetime.fromisoformat(value).replace(tzinfo=UTC)
+    assert not isinstance(column.type, Boolean)
+    return value
 
 
 def dump(sql: Path, path: Path) -> str:
@@ -41,9 +82,13 @@ def test_every_version_has_a_database_to_upgrade():
     assert VERSIONS[-1].stem == head_version()
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 @pytest.mark.parametrize("sql", VERSIONS, ids=lambda path: path.stem)
-def test_old_databases_are_upgraded_with_everything_in_them(sql, tmp_path):
-    with Repository.open(dump(sql, tmp_path / "old.db")) as repository:
+def test_old_databases_are_upgraded_with_everything_in_them(sql, kind, tmp_path, request):
+    url = dump(sql, tmp_path / "old.db")
+    if kind == "postgresql":
+        url = dump_into_postgres(sql, tmp_path / "old2.db", request.getfixturevalue("postgres_url"))
+    with Repository.open(url) as repository:
         assert repository.version() == head_version()
         assert repository.problems() == []
         study = repository.get_study("kept")
@@ -196,12 +241,13 @@ def test_damaged_file_is_said(sqlite_url, tmp_path):
         repository.trials(1)
 
 
-def test_deleted_while_open_is_a_user_error_or_still_readable(sqlite_url, tmp_path):
+def test_deleted_while_open_is_still_readable_until_it_is_closed(sqlite_url, tmp_path):
     with Repository.open(sqlite_url) as repository:
         study = seed_demo(repository, trials=4)
-    shutil.rmtree(tmp_path)
+        shutil.rmtree(tmp_path)
+        assert len(repository.trials(study.id)) == 4
     with pytest.raises(UserError, match="there is no database"):
-        Repository.open(sqlite_url, read_only=True).trials(study.id)
+        Repository.open(sqlite_url, read_only=True)
 
 
 @pytest.mark.parametrize(
@@ -229,6 +275,43 @@ def test_missing_postgres_database_is_said(postgres_server):
         Repository.open(postgres_server.replace("/postgres?", "/no_such_db?"))
 
 
+def test_the_address_may_say_how_to_connect(postgres_url):
+    Repository.open(postgres_url).close()
+    url = parse_url(f"{postgres_url}&options=-csearch_path=pg_temp,public&connect_timeout=3")
+    for read_only in (False, True):
+        engine = connect(url, read_only=read_only)
+        with engine.connect() as connection:
+            assert connection.scalar(text("SHOW search_path")) == "pg_temp,public"
+            assert connection.scalar(text("SHOW default_transaction_read_only")) == ("off", "on")[read_only]
+            driver = connection.connection.driver_connection
+            assert driver.info.get_parameters()["connect_timeout"] == "3"
+        engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("said", "hint", "passing"),
+    [
+        ('FATAL:  password authentication failed for user "bob"', "refuses the password", False),
+        ('FATAL:  role "bob" does not exist', "refuses this user", False),
+        ('FATAL:  no pg_hba.conf entry for host "10.0.0.1"', "refuses this user", False),
+        ('FATAL:  database "x" does not exist', "has no such database", False),
+        ("FATAL:  sorry, too many clients already", "too many connections", True),
+        ("FATAL:  the database system is starting up", "is starting up", True),
+        ("Connection refused", "is the server running", True),
+    ],
+)
+def test_a_refused_connection_is_told_from_a_lost_one(said, hint, passing):
+    # psycopg gives no code when connecting fails, only this text
+    cause = psycopg.OperationalError(
+        f'connection failed: connection to server at "h", port 5432 failed: {said}'
+    )
+    error = OperationalError(None, None, cause)
+    url = parse_url("postgresql://bob@h/x")
+    assert is_passing(error, url) is passing
+    with pytest.raises(UserError, match=hint), translated(url):
+        raise error
+
+
 def test_password_is_masked_where_the_address_is_shown(postgres_url):
     with Repository.open(postgres_url.replace("postgres:@", "postgres:hunter2@")) as repository:
         assert "hunter2" not in repository.url
@@ -248,6 +331,7 @@ def test_masking(text, masked):
     assert mask(text) == (text if masked is None else masked)
 
 
-def test_default_address():
+def test_default_address(monkeypatch):
+    monkeypatch.delenv(STORAGE_VARIABLE, raising=False)
     assert url_default() == "sqlite:///runs/search.db"
     assert shown(parse_url(url_default())) == url_default()

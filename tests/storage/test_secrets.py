@@ -22,6 +22,13 @@ def test_a_password_of_any_letters_is_parsed_and_masked(password):
         assert password not in mask(text) and parsed.password not in mask(text)
 
 
+@pytest.mark.parametrize("address", ["pa/s?s@wd12@db/x", "pa?s@wd12/x@db/name", "pa?s@wd12@db/name"])
+def test_a_password_that_ends_too_early_is_refused_unseen(address):
+    with pytest.raises(UserError, match=r"percent-encode|not a database URL") as refusal:
+        parse_url(f"postgresql://bob:{address}")
+    assert "wd12" not in str(refusal.value) and "pa" not in str(refusal.value).replace("password", "")
+
+
 def test_errors_of_the_driver_show_no_part_of_it():
     with pytest.raises(UserError) as refusal:
         Repository.open("postgresql://bob:hun@ter2secret@127.0.0.1:1/db")
