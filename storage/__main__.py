@@ -51,7 +51,7 @@ def check(url: str | None, as_json: bool) -> None:
 
     with Repository.open(url or url_default(), read_only=True) as repository:
         address, version = repository.url, repository.version()
-        problems = repository.problems()
+        problems, checked = repository.problems(), repository.checked()
         studies = repository.list_studies()
         counts = [repository.count_by_state(study.id) for study in studies]
     if problems:
@@ -61,9 +61,9 @@ def check(url: str | None, as_json: bool) -> None:
             {"study": study.name, "target_latency_ms": study.target_latency_ms, "trials": count}
             for study, count in zip(studies, counts, strict=True)
         ]
-        print_json({"database": address, "version": version, "studies": found})
+        print_json({"database": address, "version": version, "checked": checked, "studies": found})
         return
-    click.echo(f"{address}: version {version}, sound, studies: {len(studies)}")
+    click.echo(f"{address}: version {version}, {checked}, studies: {len(studies)}")
     for study, count in zip(studies, counts, strict=True):
         states = ", ".join(f"{number} {state}" for state, number in count.items() if number)
         click.echo(f"  {study.name}: {states or 'no trials'}")

@@ -79,6 +79,10 @@ class Reader:
         """What the database itself finds wrong with its contents; empty when it is sound."""
         return self._read(_reading.problems)
 
+    def checked(self) -> str:
+        """What `problems` looks at on this kind of database, in words for people."""
+        return _reading.CHECKED[self._engine.dialect.name]
+
     def get_study(self, name: str) -> StudyRecord:
         """The study of that name. Raises UserError that lists the known ones."""
         return self._read(lambda connection: _reading.study(connection, name, self.url))

@@ -77,16 +77,18 @@ class Repository(StudyStore):
             claim_by: an owner who runs it at once, so that it is never waiting for others.
         Raises:
             DuplicateCandidateError: the study has this candidate already; the exception says which trial.
+            RecordRefusedError: there is no such study.
         """
         label = label[:200]
         key = {"study_id": study_id, "candidate_key": candidate_key}
 
         def work(connection: Connection) -> int:
-            if connection.dialect.name == "postgresql":
-                # holding the study's row makes numbers safe between programs; SQLite has one writer anyway
-                connection.execute(LOCK_STUDY, {"study_id": study_id}).one()
             candidate = {"key": candidate_key, "spec": dict(spec), "label": label}
             add_if_absent(connection, CandidateRow, **candidate, params=params, flops=flops)
+            if connection.dialect.name == "postgresql":
+                # holding the study's row makes numbers safe between programs; SQLite has one writer anyway.
+                # As late as possible: others wait for it.
+                connection.execute(LOCK_STUDY, {"study_id": study_id})
             now = self._now()
             lease: dict[str, Any] = {"new_state": str(TrialState.WAITING), "owner": None, "expires": None}
             if claim_by is not None:

@@ -23,6 +23,7 @@ def test_upgrade_then_check_then_release(sqlite_url):
         repository.hold_study(study.id, "gone:1:2.00")
     told = json.loads(storage("check", "--storage", sqlite_url, "--json").stdout)
     assert told["version"] == head_version()
+    assert told["checked"] == "pages and references are sound"
     assert sum(told["studies"][0]["trials"].values()) == 8
     freed = storage("release", "--storage", sqlite_url, "--study", "demo")
     assert (freed.returncode, "process 1 on gone" in freed.stderr) == (0, True)

@@ -109,6 +109,11 @@ def test_a_candidate_is_tried_once_in_a_study(repository, study, trial):
     assert len(repository.trials(study.id)) == 1
 
 
+def test_a_trial_of_no_study_is_refused(repository):
+    with pytest.raises(RecordRefusedError):
+        repository.add_trial(999, "c0ffee", {})
+
+
 def test_claim_is_exclusive_and_named(repository, trial):
     assert repository.claim(trial, ME)
     assert not repository.claim(trial, OTHER)
