@@ -104,12 +104,15 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def resume(url: str) -> None:
-    """What `search.run --resume` asks of the database before its first question."""
+    """What `search.run --resume` asks of the database before its first question, in its order."""
     with Repository.open(url, must_exist=True) as repository:
         study = repository.get_study("large")
         repository.hold_study(study.id)
         repository.recover(study.id)
-        assert StudyFollower(repository, study.id).trials()
+        assert repository.count_by_state(study.id)
+        follower = StudyFollower(repository, study.id)
+        assert follower.trials()  # the fixed trials that are there already
+        assert follower.trials()  # the view, of the same follower
         repository.release_study(study.id)
 
 

@@ -24,6 +24,7 @@ from search.knowledge import Knowledge
 from search.roles import Gate, Judge, JudgementError, Policy, View
 from search.stages import TrainJob, teaching_cost
 from storage.errors import LeaseLostError
+from storage.follow import StudyFollower
 from storage.owners import this_owner
 from storage.records import NewMeasurement, StudyRecord, TrialRecord
 from storage.repository import Repository
@@ -58,6 +59,7 @@ class Conductor:
     stopped: Callable[[], bool] = lambda: False
     estimator: Estimator | None = None
     gate: Gate | None = None
+    follower: StudyFollower | None = None
     _knowledge: Knowledge = field(init=False)
     _running: dict[int, TrainJob] = field(default_factory=dict)
     _too_long: set[str] = field(default_factory=set)
@@ -68,7 +70,9 @@ class Conductor:
     _done: bool = False
 
     def __post_init__(self) -> None:
-        self._knowledge = Knowledge(self.repository, self.study, self.space, self.policy, self.estimator)
+        self._knowledge = Knowledge(
+            self.repository, self.study, self.space, self.policy, self.estimator, self.follower
+        )
 
     # -- what runs next -------------------------------------------------------------------------------
 

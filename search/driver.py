@@ -139,11 +139,11 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
         )
         plan = TimePlan(budget_s=options.time_budget_s, cost=training)
         study = known
-        shown = StudyFollower(repository, study.id)
+        follower = StudyFollower(repository, study.id)
         view = SearchView(
             f"{name}  ({hardware.name})",
             options.target_ms,
-            shown.trials,
+            follower.trials,
             plan.left,
             quiet=quiet,
         )
@@ -162,6 +162,7 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
             stopped=stopped,
             estimator=estimator,
             gate=gate_of(hardware, judge),
+            follower=follower,
         )
         conductor.add_fixed_trials()
         with view:
@@ -173,7 +174,7 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
             raise keeper.problem
         return SearchResult(
             study,
-            repository.trials(study.id),
+            follower.trials(),
             repository.url,
             folder,
             stop.is_set(),

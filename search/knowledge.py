@@ -28,6 +28,7 @@ class Knowledge:
 
     Attributes:
         estimator: foretells latencies on this device; None for one that nobody calibrated.
+        follower: who reads the study; one that others use too spares reading all of it again.
     """
 
     repository: Repository
@@ -35,11 +36,12 @@ class Knowledge:
     space: Space
     policy: Policy
     estimator: Estimator | None = None
+    follower: StudyFollower | None = None
     _follower: StudyFollower = field(init=False)
     _known_of: dict[int, tuple[TrialRecord, Known]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._follower = StudyFollower(self.repository, self.study.id)
+        self._follower = self.follower or StudyFollower(self.repository, self.study.id)
 
     def trials(self) -> list[TrialRecord]:
         """All trials of the study by number."""

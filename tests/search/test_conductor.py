@@ -15,6 +15,7 @@ from search.driver import fixed_trials
 from search.roles import JudgementError, Policy
 from search.stages import TrainJob
 from storage import Repository, TrialRecord, TrialState
+from storage.follow import StudyFollower
 from storage.records import LATENCY_MS, NewEstimate
 from storage.states import TrialKind
 from tests.search.fakes import CLASSES, SIZE, FakeJudge, SilentView, ap, gflops, latency_ms, trained
@@ -237,6 +238,23 @@ def test_a_verdict_on_a_part_is_told_and_makes_no_finalist(repository: Repositor
     assert parts
     assert not parts & {job.trial_id for job in jobs if job.epochs_before}
     assert any("from 24 images: AP is clearly below" in event for event in one.view.events)
+
+
+def test_who_follows_the_study_too_spares_reading_it_again(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, times = StudyFollower._read_all, 0
+
+    def counted(self: StudyFollower) -> None:
+        nonlocal times
+        times += 1
+        read(self)
+
+    monkeypatch.setattr(StudyFollower, "_read_all", counted)
+    one = conductor(repository, trials=3, fixed=1)
+    follower = StudyFollower(repository, one.study.id)
+    run(replace(one, follower=follower))
+    assert len(follower.trials()) >= 3 and times == 1
 
 
 def test_judgement_that_fails_fails_its_trial_only(repository: Repository) -> None:
