@@ -39,7 +39,7 @@ def dashboard(storage: str | None, port: int, address: str) -> None:
     Everything stays on this machine: no usage statistics, nothing is loaded from elsewhere.
     """
     from dashboard.load import Problem, load_studies
-    from storage.urls import parse_url, shown, url_default
+    from storage.urls import STORAGE_VARIABLE, parse_url, shown, url_default
 
     url = storage or url_default()
     where = shown(parse_url(url))
@@ -48,7 +48,7 @@ def dashboard(storage: str | None, port: int, address: str) -> None:
     if isinstance(missing, Problem):
         progress(f"note: {missing.message}")
     # by the environment and not by an argument, which every user of the machine could read
-    os.environ["YOLOV6_SEARCH_STORAGE"] = url
+    os.environ[STORAGE_VARIABLE] = url
     progress(f"dashboard of {where}: http://{'127.0.0.1' if address == '0.0.0.0' else address}:{port}")
 
     from streamlit.web.cli import main as streamlit

@@ -1,6 +1,7 @@
 """The page: reads top to bottom as it looks. Started by `python -m dashboard`; read-only."""
 
-import os
+from datetime import datetime
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -8,6 +9,7 @@ from charts.front import front_figure, front_info, published_figure
 from charts.plot import CONFIG
 from charts.published import published_points
 from dashboard.load import (
+    FollowedStudy,
     Glance,
     Problem,
     Snapshot,
@@ -15,14 +17,15 @@ from dashboard.load import (
     load_events,
     load_glance,
     load_studies,
-    load_study,
 )
 from dashboard.tables import event_table, evidence_table, trial_table
 from storage.records import TrialRecord
 from storage.states import TrialState
 from storage.urls import url_default
 
-STORAGE_VARIABLE = "YOLOV6_SEARCH_STORAGE"
+if TYPE_CHECKING:
+    import pandas as pd
+
 STATES = (
     TrialState.FINISHED,
     TrialState.INFEASIBLE,
@@ -32,7 +35,23 @@ STATES = (
 )
 STYLE = "<style>.stMainBlockContainer {padding-top: 2.5rem; padding-bottom: 3rem}</style>"
 LIVE_SECONDS, IDLE_SECONDS = 4, 30
-URL = os.environ.get(STORAGE_VARIABLE) or url_default()
+MANY_TRIALS = 5_000  # the whole table is sent each time, so with more of them not every LIVE_SECONDS
+URL = url_default()
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def followed(url: str, study_id: int, created_at: datetime) -> FollowedStudy:
+    """The study in the memory of the server, for all who look at it; `created_at` tells databases apart."""
+    return FollowedStudy(url, study_id)
+
+
+def table_of(trials: tuple[TrialRecord, ...]) -> "pd.DataFrame":
+    """The table of these trials, made anew only when they are others than before."""
+    held: tuple[tuple[TrialRecord, ...], pd.DataFrame] | None = st.session_state.get("table")
+    if held is None or held[0] is not trials:
+        held = trials, trial_table(trials)
+        st.session_state["table"] = held
+    return held[1]
 
 
 def pick_study(names: tuple[str, ...]) -> str:
@@ -74,7 +93,7 @@ def show_front(snapshot: Snapshot) -> None:
 def show_trials(snapshot: Snapshot) -> int | None:
     """The table; returns the number of the selected trial."""
     st.subheader("Trials")
-    table = trial_table(snapshot.trials)
+    table = table_of(snapshot.trials)
     number = st.column_config.NumberColumn
     event = st.dataframe(
         table,
@@ -129,14 +148,14 @@ def show_published() -> None:
         st.dataframe(rows, hide_index=True)
 
 
-def show_study(name: str) -> None:
-    """All of a study; runs again on its own, oftener while a search is at work."""
-    glance = load_glance(URL, name)
+def show_study(name: str, first: list[Glance | Problem]) -> None:
+    """All of a study; runs again on its own, oftener while a search is at work. `first` is used up first."""
+    glance = first.pop() if first else load_glance(URL, name)
     if isinstance(glance, Problem):
         st.error(glance.message)
         return
     show_key_figures(glance)  # before every trial is read, which takes its time with tens of thousands
-    snapshot = load_study(URL, name)
+    snapshot = followed(URL, glance.study.id, glance.study.created_at).look(glance.study)
     if isinstance(snapshot, Problem):
         st.error(snapshot.message)
         return
@@ -164,6 +183,6 @@ if not studies.names:
     st.stop()
 study_name = pick_study(studies.names)
 current = load_glance(URL, study_name)
-live = isinstance(current, Glance) and current.live
-st.fragment(show_study, run_every=LIVE_SECONDS if live else IDLE_SECONDS)(study_name)
+live = isinstance(current, Glance) and current.live and current.trials <= MANY_TRIALS
+st.fragment(show_study, run_every=LIVE_SECONDS if live else IDLE_SECONDS)(study_name, [current])
 show_published()

@@ -1,8 +1,10 @@
-"""What the page shows, read in one go; the database is opened read-only and closed again."""
+"""What the page shows; the database is opened read-only and closed again after each look."""
 
+import threading
 from dataclasses import dataclass
 
 from foundation.errors import UserError
+from storage.follow import StudyFollower
 from storage.overview import Overview
 from storage.records import EventRecord, StudyRecord, TrialRecord
 from storage.repository import Repository
@@ -23,6 +25,11 @@ class Glance:
 
     study: StudyRecord
     overview: Overview
+
+    @property
+    def trials(self) -> int:
+        """How many trials there are, in whatever state."""
+        return sum(self.overview.counts.values())
 
     @property
     def live(self) -> bool:
@@ -70,14 +77,36 @@ def load_glance(url: str, name: str) -> Glance | Problem:
         return Problem(str(error))
 
 
-def load_study(url: str, name: str) -> Snapshot | Problem:
-    """A study with all its trials, or why it cannot be read."""
-    try:
-        with Repository.open(url, read_only=True) as repository:
-            study = repository.get_study(name)
-            return Snapshot(study=study, trials=tuple(repository.trials(study.id)))
-    except UserError as error:
-        return Problem(str(error))
+class FollowedStudy:
+    """A study that stays in memory between two looks; only what has changed is read again.
+
+    May be used by many threads.
+    """
+
+    def __init__(self, url: str, study_id: int) -> None:
+        self._url = url
+        self._study_id = study_id
+        self._opened: tuple[Repository, StudyFollower] | None = None
+        self._trials: tuple[TrialRecord, ...] = ()
+        self._lock = threading.Lock()
+
+    def look(self, study: StudyRecord) -> Snapshot | Problem:
+        """All trials as they are now; the very same tuple as before while nothing has changed."""
+        with self._lock:
+            try:
+                if self._opened is None:
+                    repository = Repository.open(self._url, read_only=True)
+                    self._opened = repository, StudyFollower(repository, self._study_id)
+                repository, follower = self._opened
+                trials = follower.trials()
+                repository.close()  # a file that is replaced in between is then met anew
+            except UserError as error:
+                self._opened = None
+                return Problem(str(error))
+            same = len(trials) == len(self._trials)
+            if not same or any(new is not old for new, old in zip(trials, self._trials, strict=True)):
+                self._trials = tuple(trials)
+            return Snapshot(study=study, trials=self._trials)
 
 
 def load_events(url: str, study: StudyRecord, trial: TrialRecord) -> list[EventRecord]:

@@ -2,14 +2,25 @@
 
 import pytest
 
-from dashboard.load import Problem, load_events, load_glance, load_studies, load_study
+from dashboard.load import FollowedStudy, Problem, load_events, load_glance, load_studies
 from dashboard.tables import COLUMNS, event_table, evidence_table, trial_table
+from storage import Repository, TrialState
+from storage.follow import StudyFollower
 from storage.front import best_feasible
+from tests.storage.demo import seed_demo
 
 
 @pytest.fixture(scope="module")
 def snapshot(demo_url):
-    return load_study(demo_url, "demo")
+    study = load_glance(demo_url, "demo").study
+    return FollowedStudy(demo_url, study.id).look(study)
+
+
+@pytest.fixture
+def sqlite_demo(tmp_path):
+    url = f"sqlite:///{tmp_path}/demo.db"
+    with Repository.open(url) as repository:
+        yield url, repository, seed_demo(repository, trials=6)
 
 
 def test_rows_say_what_kind_of_evidence_they_show(snapshot):
@@ -51,8 +62,33 @@ def test_empty_tables_keep_their_columns():
 
 def test_problems_are_values(tmp_path, demo_url):
     assert isinstance(load_studies(f"sqlite:///{tmp_path}/none.db"), Problem)
-    problem = load_study(demo_url, "nope")
+    problem = load_glance(demo_url, "nope")
     assert isinstance(problem, Problem) and "it has demo, older" in problem.message
+
+
+def test_only_what_has_changed_is_read_again(sqlite_demo, monkeypatch):
+    url, repository, study = sqlite_demo
+    one = FollowedStudy(url, study.id)
+    before = one.look(study).trials
+    monkeypatch.setattr(StudyFollower, "_read_all", lambda self: pytest.fail("every trial was read again"))
+    assert one.look(study).trials is before
+    repository.claim(before[-1].id)
+    after = one.look(study).trials
+    assert after[-1].state is TrialState.RUNNING
+    assert [new is old for new, old in zip(after, before, strict=True)] == [True] * (len(before) - 1) + [
+        False
+    ]
+
+
+def test_a_followed_study_says_when_its_database_is_gone_and_comes_back(sqlite_demo, tmp_path):
+    url, repository, study = sqlite_demo
+    one = FollowedStudy(url, study.id)
+    assert one.look(study).trials
+    repository.close()
+    (tmp_path / "demo.db").rename(tmp_path / "away.db")
+    assert isinstance(one.look(study), Problem)
+    (tmp_path / "away.db").rename(tmp_path / "demo.db")
+    assert len(one.look(study).trials) == 6
 
 
 def test_live_while_something_runs(snapshot, demo_url):
