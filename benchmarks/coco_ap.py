@@ -2,19 +2,24 @@
 
     python benchmarks/coco_ap.py [--images 5000] [--boxes 36000] [--detections 500000] [--json]
 
-Both judge the same detections in the same run, one after the other; the figures must be equal.
+Both judge the same detections in the same run, one after the other; the figures must be equal. The memory is what
+judging adds at most to that of the process, whose detections are already there; both are watched alike.
 """
 
 import contextlib
 import copy
 import io
+import os
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
+import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -92,6 +97,28 @@ def with_pycocotools(document: dict[str, Any], results: list[dict[str, Any]]) ->
     return [float(value) for value in evaluation.stats]
 
 
+@contextlib.contextmanager
+def peak_memory() -> Iterator[list[float]]:
+    """The list holds, after the block, by how many MiB the resident memory grew at most."""
+    process, ended = psutil.Process(os.getpid()), threading.Event()
+    before = highest = process.memory_info().rss
+    grown: list[float] = []
+
+    def watch() -> None:
+        nonlocal highest
+        while not ended.wait(0.02):
+            highest = max(highest, process.memory_info().rss)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        yield grown
+    finally:
+        ended.set()
+        watching.join()
+        grown.append((highest - before) / 2**20)
+
+
 @click.command()
 @click.option("--images", default=5_000, show_default=True)
 @click.option("--boxes", default=36_000, show_default=True)
@@ -102,17 +129,21 @@ def main(images: int, boxes: int, detections: int, as_json: bool) -> None:
     document, results = make_case(images, boxes, detections)
     progress(f"{images} images, {boxes} boxes, {detections} detections")
     start = time.perf_counter()
-    ours = evaluate(document, results).stats
+    with peak_memory() as memory:
+        ours = evaluate(document, results).stats
     fast_seconds = time.perf_counter() - start
     progress(f"evaluators.accuracy: {fast_seconds:.1f} s; pycocotools is running")
     copied = copy.deepcopy(document), copy.deepcopy(results)  # pycocotools writes into both
     start = time.perf_counter()
-    reference = with_pycocotools(*copied)
+    with peak_memory() as reference_memory:
+        reference = with_pycocotools(*copied)
     reference_seconds = time.perf_counter() - start
     result = {
         "seconds": fast_seconds,
         "pycocotools_seconds": reference_seconds,
         "times_faster": reference_seconds / fast_seconds,
+        "peak_mib": memory[0],
+        "pycocotools_peak_mib": reference_memory[0],
         "largest_difference": float(np.abs(np.array(ours) - reference).max()),
         "AP": ours[0],
     }
@@ -122,6 +153,7 @@ def main(images: int, boxes: int, detections: int, as_json: bool) -> None:
         click.echo(
             f"{fast_seconds:.1f} s against {reference_seconds:.1f} s of pycocotools: "
             f"{result['times_faster']:.1f} times faster; "
+            f"{memory[0]:.0f} MiB more memory against {reference_memory[0]:.0f} MiB; "
             f"largest difference of the twelve figures {result['largest_difference']:.1e}"
         )
 

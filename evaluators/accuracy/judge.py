@@ -2,11 +2,12 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from evaluators.accuracy.coco import evaluate
+from evaluators.accuracy.columns import Columns
 from evaluators.accuracy.detect import Engine, Stopwatch, detect_images
 from evaluators.accuracy.detections import ImageDetections
 from evaluators.accuracy.figures import CocoFigures
@@ -182,5 +183,5 @@ class _Run:
                 self._on_image(len(self.found))
         self.seconds += time.perf_counter() - start
 
-    def results(self, part: Split) -> Sequence[dict[str, Any]]:
-        return [entry for image in part.images for entry in self.found[image.id].to_coco(part.category_ids)]
+    def results(self, part: Split) -> Columns:
+        return Columns.of_images([self.found[image.id] for image in part.images], part.category_ids)

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators.accuracy.coco import checked_truth, numbered
+from evaluators.accuracy.coco import MOST, checked_truth, columns_of
+from evaluators.accuracy.columns import Columns
 from evaluators.accuracy.figures import IOU_THRESHOLDS
 
-MOST = 100  # detections per class and image that count in AP
+IMAGES_AT_ONCE = 500  # whose detections are dictionaries at a time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,25 +37,44 @@ class ImageMatches:
 
 
 def match_images(
-    truth: Mapping[str, Any], detections: Iterable[Mapping[str, Any]], image_ids: Sequence[int]
+    truth: Mapping[str, Any],
+    detections: Iterable[Mapping[str, Any]] | Columns,
+    image_ids: Sequence[int],
+    *,
+    at_once: int = IMAGES_AT_ONCE,
 ) -> list[ImageMatches]:
     """Match the detections of each image, in order of `image_ids`, as COCO AP over all sizes does.
 
     Args:
         truth: COCO annotations of at least these images.
-        detections: COCO results of these images.
+        detections: COCO results of these images, or those as columns.
+        at_once: images that are matched together; bounds memory and changes nothing.
     """
+    document = checked_truth(truth)
+    found = columns_of(document, detections).best(MOST)
+    found = found.take(np.argsort(found.images, kind="stable"))
+    boxes: dict[int, list[Any]] = {}
+    for annotation in document["annotations"]:
+        boxes.setdefault(annotation["image_id"], []).append(annotation)
+    matches = []
+    for start in range(0, len(image_ids), at_once):
+        some = image_ids[start : start + at_once]
+        first, last = (np.searchsorted(found.images, some, side=side) for side in ("left", "right"))
+        rows = np.concatenate([np.arange(a, b) for a, b in zip(first, last, strict=True)])
+        matches += _matched(document["categories"], boxes, found.take(rows.astype(np.int64)), some)
+    return matches
+
+
+def _matched(
+    categories: list[Any], boxes: Mapping[int, list[Any]], found: Columns, image_ids: Sequence[int]
+) -> list[ImageMatches]:
     from pycocotools.cocoeval import COCOeval
 
-    wanted = set(image_ids)
-    document = checked_truth(truth)
-    images = [image for image in document["images"] if image["id"] in wanted]
-    annotations = [one for one in document["annotations"] if one["image_id"] in wanted]
+    images = [{"id": identifier} for identifier in image_ids]
+    own = [annotation for identifier in image_ids for annotation in boxes.get(identifier, ())]
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation = COCOeval(
-            _coco(images, document["categories"], annotations),
-            _coco(images, document["categories"], numbered(detections)),
-            "bbox",
+            _coco(images, categories, own), _coco(images, categories, found.annotations()), "bbox"
         )
         evaluation._prepare()
     return [_image(evaluation, identifier) for identifier in image_ids]

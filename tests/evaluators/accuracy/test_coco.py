@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from evaluators.accuracy import FIGURES, evaluate
+from evaluators.accuracy.columns import Columns
 from foundation.errors import UserError
 from tests.evaluators.accuracy.cases import random_case, reference
 
@@ -30,6 +31,28 @@ def assert_as_pycocotools(truth, detections):
 def test_equal_to_pycocotools_on_random_cases(first):
     for seed in range(first, first + 20):
         assert_as_pycocotools(*random_case(seed))
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 40])
+def test_judging_some_classes_at_a_time_changes_no_bit(at_once):
+    for seed in range(40):
+        truth, detections = random_case(seed)
+        whole, parts = evaluate(truth, detections), evaluate(truth, detections, at_once=at_once)
+        assert whole == parts
+        np.testing.assert_array_equal(whole.precision, parts.precision)
+        np.testing.assert_array_equal(whole.scores, parts.scores)
+
+
+def test_no_more_detections_are_dictionaries_than_asked(monkeypatch):
+    shares = []
+    annotations = Columns.annotations
+    monkeypatch.setattr(Columns, "annotations", lambda some: shares.append(len(some)) or annotations(some))
+    truth, detections = random_case(4)
+    evaluate(truth, detections)
+    evaluate(truth, detections, at_once=1)
+    whole, *parts = shares
+    assert len(parts) == len(truth["categories"])
+    assert sum(parts) == whole > max(parts)
 
 
 def test_random_cases_hold_the_corners_they_promise():
