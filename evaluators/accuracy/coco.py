@@ -18,7 +18,7 @@ import numpy as np
 
 from evaluators.accuracy.columns import Columns
 from evaluators.accuracy.figures import FIGURES, CocoFigures
-from evaluators.data.coco_json import check_sections, read_json
+from evaluators.data.coco_json import area_and_crowd, check_sections, read_json
 from foundation.errors import UserError
 
 Detection = Mapping[str, Any]
@@ -49,6 +49,10 @@ def evaluate(
     return _figures(truth, columns_of(truth, detections).best(MOST), at_once)
 
 
+def _known(annotation: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: annotation[key] for key in ("area", "iscrowd") if annotation.get(key) is not None}
+
+
 def columns_of(truth: Mapping[str, Any], detections: Iterable[Detection] | Columns) -> Columns:
     """The detections as columns, of the images and categories of the truth."""
     if isinstance(detections, Columns):
@@ -70,22 +74,22 @@ def checked_truth(document: Mapping[str, Any], name: str = "ground truth") -> di
     annotations = []
     # Own ids, because COCO's code reads a match with annotation id 0 as "no match" and merges equal ids.
     for identifier, annotation in enumerate(document["annotations"], start=1):
+        where = f"{name}: annotation number {identifier - 1}"
         try:
             width, height = annotation["bbox"][2:]
+            given, crowd = area_and_crowd({"area": width * height} | _known(annotation), where)
             annotations.append(
                 {
                     "id": identifier,
                     "image_id": annotation["image_id"],
                     "category_id": annotation["category_id"],
                     "bbox": annotation["bbox"],
-                    "area": annotation.get("area", width * height),
-                    "iscrowd": int(annotation.get("iscrowd") or 0),
+                    "area": given,
+                    "iscrowd": int(crowd),
                 }
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise UserError(
-                f"{name}: annotation number {identifier - 1} needs image_id, category_id, bbox [x, y, w, h]"
-            ) from error
+            raise UserError(f"{where} needs image_id, category_id, bbox [x, y, w, h]") from error
     images = [{"id": image["id"]} for image in document["images"]]
     categories = [{"id": entry["id"], "name": str(entry["name"])} for entry in document["categories"]]
     return {"images": images, "categories": categories, "annotations": annotations}

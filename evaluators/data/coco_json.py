@@ -1,7 +1,8 @@
 """COCO annotation files: read and checked once, handed on as flat arrays."""
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,11 @@ def read_annotations(path: Path) -> CocoAnnotations:
     image_ids = _integers(annotations, "image_id", path)
     categories = _integers(annotations, "category_id", path)
     ids = tuple(annotation.get("id", position) for position, annotation in enumerate(annotations))
+    boxes = _boxes(annotations, ids, path)
+    pairs = zip(annotations, ids, strict=True)
+    sizes = [
+        area_and_crowd(annotation, f"{path}: annotation id {identifier}") for annotation, identifier in pairs
+    ]
     _refer(image_ids, {image["id"] for image in images}, "image_id", ids, path)
     _refer(categories, set(names), "category_id", ids, path)
     return CocoAnnotations(
@@ -65,9 +71,25 @@ def read_annotations(path: Path) -> CocoAnnotations:
         annotation_ids=ids,
         image_ids=image_ids,
         categories=categories,
-        boxes=_boxes(annotations, ids, path),
-        crowd=np.array([bool(annotation.get("iscrowd", 0)) for annotation in annotations], dtype=np.bool_),
+        boxes=boxes,
+        crowd=np.array([crowd for _, crowd in sizes], dtype=np.bool_),
     )
+
+
+def area_and_crowd(annotation: Mapping[str, Any], where: str) -> tuple[float | None, bool]:
+    """The area as written, None where it is absent or null, and whether the annotation is a crowd region.
+
+    Raises:
+        UserError: the area is no finite number from 0 on, or `iscrowd` neither 0 nor 1; begins with `where`.
+    """
+    area, crowd = annotation.get("area"), annotation.get("iscrowd")
+    if area is not None and not (type(area) in (int, float) and math.isfinite(area) and area >= 0):
+        raise UserError(
+            f"{where}: area is {area!r}, not a number of square pixels; correct it or leave it out"
+        )
+    if crowd is not None and not (isinstance(crowd, int | float) and crowd in (0, 1)):
+        raise UserError(f"{where}: iscrowd is {crowd!r}; it must be 0 or 1")
+    return area, bool(crowd)
 
 
 def check_sections(document: Any, path: Path | str) -> None:

@@ -144,6 +144,29 @@ def test_missing_area_and_iscrowd_are_filled_in():
     assert evaluate(truth, [HIT]) == evaluate(one_box(), [HIT])
 
 
+def test_an_area_of_null_is_that_of_the_box():
+    """A crowd of null is none."""
+    assert evaluate(one_box(area=None, iscrowd=None), [HIT]) == evaluate(one_box(), [HIT])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"area": "large"},
+        {"area": float("nan")},
+        {"area": float("inf")},
+        {"area": -1},
+        {"area": True},
+        {"iscrowd": "no"},
+        {"iscrowd": 2},
+        {"bbox": [0, 0, -5, 5], "area": None},
+    ],
+)
+def test_areas_and_crowds_that_are_none_are_refused(wrong):
+    with pytest.raises(UserError, match="annotation number 0: (area|iscrowd) is"):
+        evaluate(one_box(**wrong), [HIT])
+
+
 def test_arguments_stay_as_they_are():
     truth, detections = random_case(7)
     before = copy.deepcopy((truth, detections))

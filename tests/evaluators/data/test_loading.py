@@ -175,6 +175,8 @@ def test_broken_folders(folder, damage, expected):
         (lambda d: d["annotations"][1].update(category_id=99), "annotation id 2, category_id 99"),
         (lambda d: d["annotations"][1].update(bbox=[1, 2, 3]), "annotation id 2: bbox must be four numbers"),
         (lambda d: d["annotations"][1].update(bbox=[1, 2, 3, "4"]), "bbox must be four numbers"),
+        (lambda d: d["annotations"][1].update(area="big"), "annotation id 2: area is 'big'"),
+        (lambda d: d["annotations"][1].update(iscrowd="no"), "annotation id 2: iscrowd is 'no'"),
         (lambda d: d["annotations"][1].update(image_id="one"), "image_id must be a whole number, not 'one'"),
         (lambda d: d["categories"].pop(), "only in train: dog"),
         (lambda d: d["categories"].clear(), "'categories' is empty"),
