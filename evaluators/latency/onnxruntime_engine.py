@@ -21,6 +21,12 @@ from foundation.errors import UserError, WorkFailedError
 Floats = NDArray[np.float32]
 
 _OUTPUTS = ("boxes", "scores")
+# fp32 means fp32: CUDA would take TF32.
+_PROVIDER_OPTIONS: Mapping[str, dict[str, str]] = {
+    "cpu": {},
+    "cuda": {"device_id": "0", "use_tf32": "0"},
+    "tensorrt": {"device_id": "0"},
+}
 _CONVOLUTIONS = {
     "Conv": "Convolution",
     "FusedConv": "Convolution",
@@ -45,7 +51,7 @@ class OnnxRuntimeEngine:
         self._cores = _cores(self._threads)
         self._folder = tempfile.TemporaryDirectory(prefix="yolov6-onnxruntime-")
         self._optimised = Path(self._folder.name) / "optimised.onnx"
-        providers = [self._provider] if device == "cpu" else [(self._provider, {"device_id": "0"})]
+        providers = [(self._provider, _PROVIDER_OPTIONS[device])]
         try:
             graph = read_for_onnxruntime(artefact.onnx) if device == "cpu" else artefact.onnx.read_bytes()
             self._session = onnxruntime.InferenceSession(graph, self._options(), providers=providers)
@@ -57,7 +63,9 @@ class OnnxRuntimeEngine:
             raise WorkFailedError(f"ONNX Runtime has no {self._provider} that works here")
         self._shape = tuple(self._session.get_inputs()[0].shape)
         self._binding: Any = None
-        self._affinity: set[int] | None = None
+        # Only during a pass: a caller that stays on one core hands it on to all threads and engines it makes later.
+        self._caller = set(self._cores[:1]) if device == "cpu" else set()
+        self._usable = os.sched_getaffinity(0)
 
     @property
     def batch(self) -> int:
@@ -100,15 +108,22 @@ class OnnxRuntimeEngine:
         self._binding.bind_ortvalue_input("images", value)
         for name in _OUTPUTS:
             self._binding.bind_output(name, self._memory, 0)
-        self._pin_caller()
 
     def run(self) -> None:
-        self._session.run_with_iobinding(self._binding)
-        self._binding.synchronize_outputs()
+        if self._caller:
+            os.sched_setaffinity(0, self._caller)
+        try:
+            self._session.run_with_iobinding(self._binding)
+            self._binding.synchronize_outputs()
+        finally:
+            if self._caller:
+                os.sched_setaffinity(0, self._usable)
 
     def runtime_precisions(self) -> Counter[str]:
         import onnx
 
+        if not self._optimised.is_file():
+            return Counter()
         graph = onnx.load(str(self._optimised)).graph
         counts: Counter[str] = Counter()
         for node in graph.node:
@@ -117,10 +132,7 @@ class OnnxRuntimeEngine:
         return counts
 
     def close(self) -> None:
-        """Free the memory of the network; the calling thread may use all cores again."""
-        if self._affinity is not None:
-            os.sched_setaffinity(0, self._affinity)
-            self._affinity = None
+        """Free the memory of the network."""
         del self._session, self._binding
         self._folder.cleanup()
 
@@ -133,18 +145,14 @@ class OnnxRuntimeEngine:
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.log_severity_level = 3  # saving the optimised graph warns that it is for this machine only
-        options.optimized_model_filepath = str(self._optimised)
+        if self._provider != PROVIDERS["tensorrt"]:  # whose compiled parts it refuses to save
+            options.optimized_model_filepath = str(self._optimised)
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
         if len(self._cores) == self._threads > 1:
-            # For all threads but the caller, which is pinned while it measures; cores are counted from 1.
+            # For all threads but the caller, which is pinned during a pass; cores are counted from 1.
             affinities = ";".join(str(core + 1) for core in self._cores[1:])
             options.add_session_config_entry("session.intra_op_thread_affinities", affinities)
         return options
-
-    def _pin_caller(self) -> None:
-        if self._affinity is None and self._cores and self._memory == "cpu":
-            self._affinity = os.sched_getaffinity(0)
-            os.sched_setaffinity(0, {self._cores[0]})
 
     def _check(self, images: Floats) -> None:
         if images.shape != self._shape:

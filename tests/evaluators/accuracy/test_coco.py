@@ -163,7 +163,7 @@ def test_an_area_of_null_is_that_of_the_box():
     ],
 )
 def test_areas_and_crowds_that_are_none_are_refused(wrong):
-    with pytest.raises(UserError, match="annotation number 0: (area|iscrowd) is"):
+    with pytest.raises(UserError, match=r"annotation number 0: (area|iscrowd) is"):
         evaluate(one_box(**wrong), [HIT])
 
 

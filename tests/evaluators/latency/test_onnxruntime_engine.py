@@ -1,4 +1,5 @@
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime
@@ -7,6 +8,7 @@ import pytest
 from evaluators.artefact import noise_images, untrained_artefact
 from evaluators.hardware import resolve_hardware
 from evaluators.latency import measure, open_engine
+from evaluators.latency.onnxruntime_engine import OnnxRuntimeEngine
 from foundation.errors import UserError
 from tests.evaluators.networks import INT8, tiny_candidate
 from yolov6space.candidate import Precision
@@ -87,9 +89,46 @@ def test_threads_are_pinned_and_recorded_and_the_caller_is_free_again(artefacts)
         cores = engine.environment["onnxruntime_options"]["pinned_cores"]
         assert len(cores) == threads
         engine.load(noise_images(2, SIZE, 1))
-        assert os.sched_getaffinity(0) == {cores[0]}
         engine.run()
-    assert os.sched_getaffinity(0) == before
+        assert os.sched_getaffinity(0) == before
+
+
+def test_two_engines_open_at_once_get_the_same_threads_and_cores(artefacts):
+    images = noise_images(2, SIZE, 1)
+    with open_engine(artefacts["fp32"], CPU) as first:
+        first.load(images)
+        first.run()
+        with open_engine(artefacts["int8"], CPU) as second:
+            second.load(images)
+            ours, theirs = first.environment, second.environment
+    assert ours["threads"] == theirs["threads"]
+    assert ours["onnxruntime_options"]["pinned_cores"] == theirs["onnxruntime_options"]["pinned_cores"]
+
+
+def test_a_graph_is_saved_only_where_it_can_be(artefacts, monkeypatch):
+    """ONNX Runtime refuses to save what TensorRT compiled; a stand-in notes what a session is asked for."""
+    asked = []
+
+    class Session:
+        def __init__(self, graph, options, providers):
+            asked.append((options.optimized_model_filepath, providers[0]))
+            self.name = providers[0][0]
+
+        def get_providers(self):
+            return [self.name]
+
+        def get_inputs(self):
+            return [SimpleNamespace(shape=[2, 3, SIZE, SIZE])]
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    for device in ("cuda", "tensorrt"):
+        engine = OnnxRuntimeEngine(artefacts["fp32"], device, 1)
+        assert not engine.runtime_precisions()
+        engine.close()
+    (cuda_file, (_, cuda_options)), (tensorrt_file, _) = asked
+    assert cuda_file.endswith(".onnx")
+    assert cuda_options["use_tf32"] == "0"
+    assert not tensorrt_file
 
 
 def test_a_measurement_names_the_back_end(artefacts):
