@@ -83,16 +83,14 @@ def nvidia_gpu(name: str, reason: str) -> "Hardware":
     """
     from evaluators.hardware import Hardware
     from evaluators.tensorrt.library import T4, find_library, require_capability
-    from evaluators.tensorrt.nvml import describe_gpu
 
     library = find_library(TENSORRT)
     if importlib.util.find_spec("pycuda") is None:
         raise UserError("the package pycuda is not installed; pip install 'yolov6-search[tensorrt]'")
-    gpu = str(describe_gpu().get("name", "an unknown GPU"))
-    is_t4 = "T4" in gpu.split()
-    if name == "t4" and not is_t4:
+    gpu = gpu_name() or "an unknown GPU"
+    if name == "t4" and not is_t4(gpu):
         raise UserError(f"hardware 't4': the GPU here is {gpu}; measure on it with --hardware tensorrt")
-    if is_t4:
+    if is_t4(gpu):
         require_capability(library, T4)
     return Hardware(
         name=name,
@@ -101,6 +99,18 @@ def nvidia_gpu(name: str, reason: str) -> "Hardware":
         reason=f"{reason}: {gpu} through TensorRT {library.version}",
         default_image_size=NVIDIA_IMAGE_SIZE,
     )
+
+
+def gpu_name() -> str:
+    """Name of the NVIDIA GPU here as its driver tells it; empty where it tells nothing."""
+    from evaluators.tensorrt.nvml import describe_gpu
+
+    return str(describe_gpu().get("name", ""))
+
+
+def is_t4(gpu: str) -> bool:
+    """Whether this is the name of a Tesla T4."""
+    return "T4" in gpu.split()
 
 
 def precisions_of(hardware: "Hardware") -> tuple[str, ...]:

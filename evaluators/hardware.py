@@ -5,7 +5,15 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluators.devices import NVIDIA_DEVICE, Pacing, named_device, nvidia_gpu, precisions_of
+from evaluators.devices import (
+    NVIDIA_DEVICE,
+    Pacing,
+    gpu_name,
+    is_t4,
+    named_device,
+    nvidia_gpu,
+    precisions_of,
+)
 from foundation.errors import UserError
 
 HARDWARE_NAMES = ("auto", "cpu", "t4", "tensorrt")
@@ -49,11 +57,9 @@ def resolve_hardware(name: str) -> Hardware:
     if name == "cpu":
         return _cpu("using this machine's CPU through OpenVINO, as asked")
     if name == "auto":
-        if has_nvidia_gpu() and importlib.util.find_spec("tensorrt") is not None:
-            return nvidia_gpu("tensorrt", "NVIDIA GPU and TensorRT found")
-        return _cpu(_reason_for_cpu())
-    if name == "t4" and not has_nvidia_gpu():
-        return _estimated_t4()
+        return _auto()
+    if name == "t4" and (why := _no_t4()):
+        return _estimated_t4(why)
     if ":" in name:
         return named_device(name)
     if name in HARDWARE_NAMES and has_nvidia_gpu():
@@ -111,18 +117,36 @@ def _cpu(reason: str) -> Hardware:
     )
 
 
-def _estimated_t4() -> Hardware:
+def _auto() -> Hardware:
+    """The NVIDIA GPU where all is there that it takes, else the CPU with the reason."""
+    if not has_nvidia_gpu():
+        return _cpu("no NVIDIA GPU found: using this machine's CPU through OpenVINO")
+    missing = [name for name in ("tensorrt", "pycuda") if importlib.util.find_spec(name) is None]
+    if missing:
+        reason = f"NVIDIA GPU found, but the {missing[0]} package is missing"
+    else:
+        try:
+            return nvidia_gpu("tensorrt", "NVIDIA GPU and TensorRT found")
+        except UserError as error:
+            reason = f"NVIDIA GPU found, but it cannot be used ({error})"
+    return _cpu(f"{reason}: using this machine's CPU through OpenVINO")
+
+
+def _no_t4() -> str | None:
+    """Why no Tesla T4 can be measured on here; None where one is."""
+    if not has_nvidia_gpu():
+        return "no NVIDIA GPU found"
+    gpu = gpu_name()
+    if not gpu:
+        return "no NVIDIA GPU tells its name (pip install 'yolov6-search[tensorrt]' brings what asks it)"
+    return None if is_t4(gpu) else f"the GPU here is {gpu} (--hardware tensorrt measures on it)"
+
+
+def _estimated_t4(why: str) -> Hardware:
     return Hardware(
         name="t4",
         device="Tesla T4",
         backend=ESTIMATE,
-        reason="no NVIDIA GPU found: Tesla T4 latencies are estimated by a model calibrated on published speeds, "
-        "not measured",
+        reason=f"{why}: Tesla T4 latencies are estimated by a model calibrated on published speeds, not measured",
         default_image_size=T4_IMAGE_SIZE,
     )
-
-
-def _reason_for_cpu() -> str:
-    if not has_nvidia_gpu():
-        return "no NVIDIA GPU found: using this machine's CPU through OpenVINO"
-    return "NVIDIA GPU found, but the tensorrt package is missing: using this machine's CPU through OpenVINO"

@@ -41,9 +41,37 @@ def test_a_t4_that_is_not_here_is_estimated_and_says_so(monkeypatch):
     assert not resolve_hardware("cpu").estimated
 
 
+def test_a_t4_is_estimated_beside_another_gpu(monkeypatch):
+    monkeypatch.setattr(hardware, "has_nvidia_gpu", lambda: True)
+    for gpu, reason in (("NVIDIA RTX A4000", "the GPU here is NVIDIA RTX A4000"), ("", "tells its name")):
+        monkeypatch.setattr(
+            "evaluators.tensorrt.nvml.describe_gpu", lambda gpu=gpu: {"name": gpu} if gpu else {}
+        )
+        t4 = resolve_hardware("t4")
+        assert t4.estimated
+        assert reason in t4.reason
+
+
+@pytest.mark.parametrize(
+    ("packages", "reason"),
+    [(("tensorrt",), "pycuda package is missing"), (("tensorrt", "pycuda"), "too old")],
+)
+def test_auto_falls_back_to_the_cpu_where_the_gpu_cannot_be_used(monkeypatch, packages, reason):
+    def too_old(name):
+        raise UserError("TensorRT 8.6 is too old")
+
+    monkeypatch.setattr(hardware, "has_nvidia_gpu", lambda: True)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if name in packages else None)
+    monkeypatch.setattr("evaluators.tensorrt.library.find_library", too_old)
+    resolved = resolve_hardware("auto")
+    assert resolved.name == "cpu"
+    assert reason in resolved.reason
+
+
 @pytest.mark.parametrize("name", ["t4", "tensorrt"])
 def test_a_gpu_without_tensorrt_says_what_to_install(monkeypatch, name):
     monkeypatch.setattr(hardware, "has_nvidia_gpu", lambda: True)
+    monkeypatch.setattr("evaluators.tensorrt.nvml.describe_gpu", lambda: {"name": "Tesla T4"})
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install 'yolov6-search\[tensorrt\]'"):
         resolve_hardware(name)
