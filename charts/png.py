@@ -95,7 +95,7 @@ def _draw_front(axes: Axes, info: FrontInfo, title: str) -> None:
         axes.legend(frameon=False, fontsize=_TEXT_POINTS, loc="lower right")
     else:
         axes.text(0.5, 0.5, _EMPTY, transform=axes.transAxes, ha="center", color=MUTED)
-    _style(axes, title, info.latency_title(), "AP (COCO, 0.50:0.95)")
+    style_axes(axes, title, info.latency_title(), "AP (COCO, 0.50:0.95)")
 
 
 def _limit_label(info: FrontInfo) -> str:
@@ -121,7 +121,7 @@ def _draw_published(axes: Axes, info: FrontInfo) -> None:
             fontsize=_TEXT_POINTS - 1, color=MUTED,
         )  # fmt: skip
     axes.margins(x=0.25)
-    _style(
+    style_axes(
         axes,
         "Published (not comparable)",
         "latency, ms (Tesla T4, as published)",
@@ -138,7 +138,8 @@ def _log_axis(axes: Axes) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _style(axes: Axes, title: str, x_label: str, y_label: str) -> None:
+def style_axes(axes: Axes, title: str, x_label: str, y_label: str) -> None:
+    """One look for the axes of every picture."""
     axes.set_title(title, loc="left", fontsize=12, color=INK, pad=10)
     axes.set_xlabel(x_label, fontsize=10, color=INK)
     axes.set_ylabel(y_label, fontsize=10, color=INK)

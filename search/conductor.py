@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,6 +23,7 @@ from search.evidence import deployed_evidence, measurement_from, over_target
 from search.knowledge import Knowledge
 from search.roles import Gate, Judge, JudgementError, Policy, View
 from search.stages import TrainJob, teaching_cost
+from search.study import Known
 from storage.errors import LeaseLostError
 from storage.follow import StudyFollower
 from storage.owners import this_owner
@@ -60,6 +61,7 @@ class Conductor:
     estimator: Estimator | None = None
     gate: Gate | None = None
     follower: StudyFollower | None = None
+    older: Sequence[Known] = ()
     _knowledge: Knowledge = field(init=False)
     _running: dict[int, TrainJob] = field(default_factory=dict)
     _too_long: set[str] = field(default_factory=set)
@@ -71,7 +73,13 @@ class Conductor:
 
     def __post_init__(self) -> None:
         self._knowledge = Knowledge(
-            self.repository, self.study, self.space, self.policy, self.estimator, self.follower
+            self.repository,
+            self.study,
+            self.space,
+            self.policy,
+            self.estimator,
+            self.follower,
+            self.older,
         )
 
     # -- what runs next -------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from search.options import DEFAULT_TIME_BUDGET_S, DEFAULT_TRAIN_BATCH, SearchOpt
 from search.roles import JudgementError, Policy
 from search.stages import Bench
 from search.view import SearchView
+from search.warm_start import older_results
 from search.workers import RemoteJudge, ray_session, run_jobs
 from storage import Repository, StudyRecord, TrialRecord, url_default
 from storage.follow import StudyFollower
@@ -111,6 +112,7 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
         )
         wanted = _settings(options, data, hardware, space, image_size)
         known = _known_study(repository, name, wanted, options)
+        older = older_results(repository, options.warm_start, name, wanted)
         if known is not None:
             keeper = _hold(stack, repository, known.id)
             # whoever holds the study owns all its trials: another owner, on whatever machine, is too late
@@ -163,6 +165,7 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
             estimator=estimator,
             gate=gate_of(hardware, judge),
             follower=follower,
+            older=older,
         )
         conductor.add_fixed_trials()
         with view:
@@ -238,6 +241,7 @@ def _settings(
         "seed": options.seed,
         "sampler": options.sampler,
         "focus": options.focus,
+        "warm_start": options.warm_start,
         "space": {dimension.name: list(dimension.choices) for dimension in space.dimensions},
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ class Knowledge:
     Attributes:
         estimator: foretells latencies on this device; None for one that nobody calibrated.
         follower: who reads the study; one that others use too spares reading all of it again.
+        older: what an older study found out.
     """
 
     repository: Repository
@@ -37,6 +38,7 @@ class Knowledge:
     policy: Policy
     estimator: Estimator | None = None
     follower: StudyFollower | None = None
+    older: Sequence[Known] = ()
     _follower: StudyFollower = field(init=False)
     _known_of: dict[int, tuple[TrialRecord, Known]] = field(init=False, default_factory=dict)
 
@@ -49,8 +51,7 @@ class Knowledge:
 
     def propose(self, taken: Collection[str]) -> Proposal | None:
         """The sampler's next candidate whose key is not in `taken`; None when the space is exhausted."""
-        known = [self._known(trial) for trial in self.trials()]
-        return propose(self.space, known, taken, self._question())
+        return propose(self.space, self._all_known(), taken, self._question())
 
     def promising(self) -> list[Proposal]:
         """Feasible candidates worth a longer training, best first (see `study.promising`)."""
@@ -59,7 +60,7 @@ class Knowledge:
 
     def beliefs(self) -> Beliefs | None:
         """What the search believes now; None while it knows too little."""
-        return believed(self.space, [self._known(trial) for trial in self.trials()], self._question())
+        return believed(self.space, self._all_known(), self._question())
 
     def price(self, candidate: Candidate) -> Cost:
         """Parameters and FLOPs of the candidate in this study."""
@@ -98,11 +99,14 @@ class Knowledge:
         least = estimate.value if self.policy.estimated else estimate.low
         return least > self.policy.target_ms
 
+    def _all_known(self) -> list[Known]:
+        return [*self.older, *(self._known(trial) for trial in self.trials())]
+
     def _known(self, trial: TrialRecord) -> Known:
         before = self._known_of.get(trial.id)
         if before is not None and before[0] is trial:  # unchanged since: the same record
             return before[1]
-        known = _read_known(trial)
+        known = read_known(trial)
         self._known_of[trial.id] = (trial, known)
         return known
 
@@ -117,7 +121,8 @@ class Knowledge:
         )
 
 
-def _read_known(trial: TrialRecord) -> Known:
+def read_known(trial: TrialRecord) -> Known:
+    """What a stored trial says; its latency is the measured one, else the estimate."""
     latency = trial.latency.median_ms if trial.latency else None
     if latency is None:
         latency = trial.latency_estimate.value if trial.latency_estimate else None

@@ -28,6 +28,7 @@ class SearchOptions:
         study: name; None derives one from data, hardware, size and target.
         focus: press on the best AP within the limit (`target`) or on the whole `front`.
         resume: refuse to start a new study.
+        warm_start: an older study in the same database whose results the sampler knows from the beginning.
         only_fixed: propose nothing beyond the fixed trials, train none longer.
     """
 
@@ -49,6 +50,7 @@ class SearchOptions:
     focus: Focus = "target"
     space: str | None = None
     fixed_trials: str = "official"
+    warm_start: str | None = None
     only_fixed: bool = False
 
     def __post_init__(self) -> None:
@@ -56,6 +58,9 @@ class SearchOptions:
             raise UserError(f"--image-size {self.image_size}: must be a multiple of 32 from 32 to 2048")
         if self.study is not None:
             require_study_name(self.study, "--study")
+
+        if self.warm_start is not None and self.sampler != DEFAULT_SAMPLER:
+            raise UserError(f"--warm-start: only --sampler {DEFAULT_SAMPLER} can use an older study")
 
     def study_name(self, data_name: str, hardware: str, image_size: int) -> str:
         """The given name, or one that tells what the study is about."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from search.samplers.report import Beliefs
     from storage.records import TrialRecord
 
+MATTERING = 5  # dimensions that the report names
 PLAIN_WIDTH = 150  # of tables that do not go to a terminal
 
 
@@ -133,6 +134,10 @@ def print_report(result: SearchResult, plots: Mapping[str, Path]) -> None:
     console.print(f"\ntrials:   {counts}", highlight=False)
     console.print(f"data:     {settings['data']['name']}: {settings['data']['description']}", highlight=False)
     console.print(f"database: {result.storage_url}", highlight=False, soft_wrap=True)
+    if result.beliefs is not None:
+        shares = list(result.beliefs.importance.items())[:MATTERING]
+        words = ", ".join(f"{name} {share:.0%}" for name, share in shares)
+        console.print(f"mattered: {words} (share of predicted AP, estimated)", highlight=False)
     for name, path in plots.items():
         console.print(f"{name + ':':9} {path}", highlight=False, soft_wrap=True)
     console.print("next:", highlight=False)
@@ -154,14 +159,20 @@ def next_commands(result: SearchResult) -> list[str]:
 
 
 def write_plots(result: SearchResult) -> dict[str, Path]:
-    """The front as PNG and HTML in the study's folder."""
+    """The front as PNG and HTML in the study's folder, and the predicted front where there is one."""
     from charts.front import front_info, front_png, write_html
+    from charts.predicted import PredictedPoint, predicted_png
 
     info = front_info(result.trials, published_points(), result.study.target_latency_ms)
     png, html = result.folder / "front.png", result.folder / "front.html"
     front_png(info, png)
     write_html(info, html)
-    return {"plot": png, "page": html}
+    plots = {"plot": png, "page": html}
+    if result.beliefs is not None and result.beliefs.front:
+        plots["beliefs"] = result.folder / "predicted.png"
+        front = [PredictedPoint(p.latency, p.value, p.low, p.high) for p in result.beliefs.front]
+        predicted_png(info, front, plots["beliefs"])
+    return plots
 
 
 def _front_table(trials: Iterable[TrialRecord], title: str, settings: Mapping[str, Any]) -> Table:

@@ -82,6 +82,11 @@ Examples:
     show_default=True,
     help="Evaluate the official variants first.",
 )
+@click.option(
+    "--warm-start",
+    metavar="STUDY",
+    help="Begin with what an older study in the same database knows: other limit, device, data or pixels.",
+)
 @cli.json_option
 def main(as_json: bool, trials: int | None, time_budget_s: float | None, **options: Any) -> None:
     """Find, train, quantize and verify the best YOLOv6-family detectors within a latency limit.

@@ -10,7 +10,7 @@ import contextlib
 import random
 import warnings
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,9 @@ class Known:
             limit) or still running.
         ended: whether nothing more will come of it.
         longer_ap: the same after a longer training, None when there was none.
+        older: whether an older study found it out: its AP is what a cheaper look would show, and the candidate
+            may be asked here.
+        elsewhere_ms: latency on the older study's device where that is another one.
     """
 
     candidate: Candidate
@@ -48,6 +51,8 @@ class Known:
     ap: float | None
     ended: bool = True
     longer_ap: float | None = None
+    older: bool = False
+    elsewhere_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,9 +117,9 @@ def believed(space: Space, known: Sequence[Known], question: Question) -> Belief
     from search.samplers.values import Goal
 
     source = _source(space, question, frozenset())
-    told = [one for one in _observations(source, known) if one.rung == 0]
+    told, costs = _exploring(source, known, frozenset())
     with _quietly():
-        return beliefs(source, told, Goal(question.target_ms, question.focus), question.seed)
+        return beliefs(source, told, Goal(question.target_ms, question.focus, costs), question.seed)
 
 
 def _by_ours(
@@ -123,10 +128,11 @@ def _by_ours(
     from search.samplers.decide import decide
     from search.samplers.values import Goal
 
-    source = _source(space, question, frozenset(taken) - {one.candidate.key for one in known})
-    told = [one for one in _observations(source, known) if one.rung == 0]
+    excluded = frozenset(taken) - {one.candidate.key for one in known if not one.older}
+    source = _source(space, question, excluded)
+    told, costs = _exploring(source, known, excluded)
     with _quietly():
-        choice = decide(source, told, Goal(question.target_ms, question.focus), question.seed)
+        choice = decide(source, told, Goal(question.target_ms, question.focus, costs), question.seed)
     return None if choice is None else Proposal(source.candidate_of(choice.params), choice.why)
 
 
@@ -140,6 +146,23 @@ def _quietly() -> Iterator[None]:
         yield
 
 
+def _exploring(
+    source: SpaceSource, known: Sequence[Known], excluded: Collection[str]
+) -> tuple[list[Observation], tuple[float, ...]]:
+    """What exploring trainings showed, and the costs of the rungs: an older study is a rung below this one.
+
+    So how far its AP can be trusted here (other data, pixels or epochs) is learnt and not assumed.
+    """
+    from search.samplers.values import GIVEN, LATENCY_ALONE
+
+    told = [one for one in _observations(source, [k for k in known if not k.older]) if one.rung == 0]
+    given = _observations(source, [k for k in known if k.older and k.candidate.key not in excluded])
+    if not given:
+        return told, (1.0,)
+    older = [one if one.value is not None else replace(one, rung=LATENCY_ALONE) for one in given]
+    return [*older, *(replace(one, rung=1) for one in told)], (GIVEN, 1.0)
+
+
 def _observations(source: SpaceSource, known: Sequence[Known]) -> list[Observation]:
     """Exploring trainings are rung 0, longer ones rung 1. A candidate outside a narrowed space is left out."""
     from search.samplers.values import Observation
@@ -150,7 +173,7 @@ def _observations(source: SpaceSource, known: Sequence[Known]) -> list[Observati
             params = source.params_of(one.candidate)
         except SpecError:
             continue
-        found.append(Observation(params, 0, one.ap, one.latency_ms, one.ended))
+        found.append(Observation(params, 0, one.ap, one.latency_ms, one.ended, one.elsewhere_ms))
         if one.longer_ap is not None:
             found.append(Observation(params, 1, one.longer_ap, one.latency_ms))
     return found

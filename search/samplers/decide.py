@@ -12,7 +12,7 @@ from search.samplers.kernel import Array
 from search.samplers.latency import allowed_risk
 from search.samplers.scores import DESIGN, judged_rung, low_design, scores
 from search.samplers.situation import Situation, over, permitted, situation, with_rung
-from search.samplers.values import Choice, Goal, Observation, Params, Source
+from search.samplers.values import GIVEN, Choice, Goal, Observation, Params, Source
 
 LOW_PER_HIGH = 1.0  # cost that may go to cheaper rungs for each evaluation on the last one
 
@@ -65,8 +65,9 @@ def _next_rung(source: Source, params: Params, seen: Sequence[Observation], goal
     key = source.key(params)
     tried = {one.rung for one in seen if source.key(one.params) == key}
     high = sum(one.rung == last for one in seen)
-    spent = sum(goal.costs[one.rung] for one in seen if one.rung < last)
-    for rung in range(last):
+    asked = [rung for rung in range(last) if goal.costs[rung] < GIVEN]
+    spent = sum(goal.costs[one.rung] for one in seen if one.rung in asked)
+    for rung in asked:
         if rung not in tried and spent + goal.costs[rung] <= LOW_PER_HIGH * (high + 2):
             return rung
     return last

@@ -13,7 +13,7 @@ from search.samplers.model import Belief
 
 _PRIOR_WEIGHT = 4.0  # a declared error counts as much as so many observed ones
 _LEAST_ERROR = 0.03  # of what is foretold from other candidates alone
-_MIN_LEARNT = 4  # measurements before anything is foretold from features alone
+MIN_LEARNT = 4  # measurements before anything is foretold from features alone
 
 
 def latency_belief(
@@ -33,7 +33,7 @@ def latency_belief(
     """
     seen = np.isfinite(measured)
     if estimate is None:
-        if seen.sum() < _MIN_LEARNT:
+        if seen.sum() < MIN_LEARNT:
             return None
         mean, deviation = _learnt(features, figures, measured, seen)
     elif error == 0:

@@ -9,7 +9,7 @@ import numpy as np
 
 from search.samplers.kernel import Array
 from search.samplers.model import believe
-from search.samplers.situation import observed, situation
+from search.samplers.situation import observed, situation, with_rung
 from search.samplers.values import Goal, Observation, Params, Source
 
 ENOUGH = 5  # evaluations before there is a belief worth showing
@@ -45,6 +45,8 @@ def beliefs(source: Source, seen: Sequence[Observation], goal: Goal, seed: int) 
     here = situation(source, seen, goal, last, seed)
     if here is None:
         return None
+    for rung in range(last):
+        here = with_rung(source, here, seen, rung, seed)
     rows, values, noise = observed(source, here, seen, last)
     if len(rows) < ENOUGH or len(here.pool) == 0:
         return None

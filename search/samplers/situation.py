@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from search.samplers.features import Features, features
 from search.samplers.kernel import Array
-from search.samplers.latency import latency_belief, probability_within
+from search.samplers.latency import MIN_LEARNT, latency_belief, probability_within
 from search.samplers.model import Belief, believe
 from search.samplers.values import Goal, Observation, Params, Source
 
+ELSEWHERE = "latency elsewhere"  # figure: latency on another device, measured there or foretold
+_ELSEWHERE_ERROR = 0.7  # of another device's latency as an estimate: devices are a factor of two apart
 AROUND = 10  # good candidates that a large source looks around
 
 
@@ -44,16 +46,19 @@ def situation(
 ) -> Situation | None:
     known: dict[str, Params] = {}
     measured: dict[str, float] = {}
+    elsewhere: dict[str, float] = {}
     for one in seen:
         key = source.key(one.params)
         known.setdefault(key, one.params)
         if one.latency is not None:
             measured[key] = one.latency
+        if one.elsewhere is not None:
+            elsewhere[key] = one.elsewhere
     # over the limit or failed once is enough, on whichever rung
     done = {
         source.key(one.params)
         for one in seen
-        if one.rung == last or over(one, goal.limit) or (one.ended and one.value is None)
+        if one.rung == last or over(one, goal.limit) or (one.ended and one.value is None and one.rung >= 0)
     }
     drawn = source.draw(done, [one.params for one in _good(seen, goal)], seed)
     if not drawn:
@@ -64,13 +69,26 @@ def situation(
     pool += range(len(known), len(params))
     figures = source.figures(params)
     found = features(params, figures, source.choices)
-    truth = np.array([measured.get(key, np.nan) for key in known] + [np.nan] * (len(params) - len(known)))
     estimate = np.asarray(figures[source.latency]) if source.latency else None
-    latency = latency_belief(found, figures, estimate, source.latency_error, truth)
+    error = source.latency_error
+    other = latency_belief(found, figures, None, 0.0, _by_row(elsewhere, known, len(params)))
+    if other is not None:  # far from this device's latency, perhaps, and yet the best that is known of it
+        figures = {**figures, ELSEWHERE: np.exp(other.mean).tolist()}
+        found = features(params, figures, source.choices)
+        if estimate is None and len(measured) < MIN_LEARNT:
+            estimate, error = np.exp(other.mean), _ELSEWHERE_ERROR
+    latency = latency_belief(found, figures, estimate, error, _by_row(measured, known, len(params)))
     within = np.ones(len(params))
     if latency is not None and goal.limit is not None:
         within = probability_within(latency, goal.limit)
     return Situation(params, index, np.array(pool, dtype=int), found, latency, within)
+
+
+def _by_row(values: Mapping[str, float], known: Mapping[str, Params], size: int) -> Array:
+    """(size,) values of the known candidates, which come first; NaN for all others."""
+    found = np.full(size, np.nan)
+    found[: len(known)] = [values.get(key, np.nan) for key in known]
+    return found
 
 
 def _good(seen: Sequence[Observation], goal: Goal) -> list[Observation]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
 
 Params = Mapping[str, Any]
 Focus = Literal["target", "front"]
+GIVEN = math.inf
+LATENCY_ALONE = -1
+"""Rung of an observation that tells a latency and nothing else, such as what an older study did not train."""
 TARGET_WEIGHT: dict[Focus, float] = {"target": 1.0, "front": 0.2}
 """Weight of the best value within the limit beside the whole front, by focus."""
 
@@ -56,10 +60,11 @@ class Observation:
     """One trial.
 
     Attributes:
-        rung: 0 for the cheapest kind of evaluation.
+        rung: 0 for the cheapest kind of evaluation, or LATENCY_ALONE.
         value: AP (or whatever is maximised); None while it runs, or when there will be none.
         latency: measured; None where it was not.
         ended: whether it runs no more.
+        elsewhere: latency measured on another device; None where it was not.
     """
 
     params: Params
@@ -67,6 +72,7 @@ class Observation:
     value: float | None
     latency: float | None
     ended: bool = True
+    elsewhere: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +81,8 @@ class Goal:
 
     Attributes:
         limit: of the latency; None for no limit.
-        costs: of one evaluation on each rung, cheapest first; the last is the one that counts, cost 1.
+        costs: of one evaluation on each rung, cheapest first; the last is the one that counts, cost 1. A cost of
+            GIVEN: results of that rung are given, as by an older study, and none is asked for.
         infeasible_share: part of the evaluations that may turn out over the limit where latency is inexact.
     """
 
