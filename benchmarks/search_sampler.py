@@ -6,8 +6,7 @@ Parts of the table (its columns are named by options): `exact` compares all samp
 adds 5 % of error to it, `low` a simulated cheaper kind of evaluation (1/20 of the cost, rank correlation .9).
 Parts of the real space: `warm` starts from the official variants, `space` asks 300 times in a row, `overhead`
 times one ask by the number of trials. Without --table only the latter three run. One core; a bar that is not
-met says so. All seeds count for our sampler and the quick baselines; Optuna's GPSampler takes minutes per
-search, so that it gets fewer.
+met says so. Optuna's GPSampler has a number of seeds of its own (--gp-seeds).
 """
 
 import argparse
