@@ -85,8 +85,10 @@ class SimulatedDevice:
 def timed(trace_ms: Floats, *, adaptively: bool = True) -> tuple[list[float], int]:
     """The samples of a measurement of this trace, without warm-up, and the pass at which they begin."""
     device = SimulatedDevice(trace_ms)
-    warm = len(warm_up(device.run, at_most_seconds=1.5, clock=device.clock))
-    samples = sample(device.run, seconds=3.0, within=0.01 if adaptively else 0.0, clock=device.clock)
+    warm = len(warm_up(device.run, at_most_seconds=1.5, clock=device.clock, wall=device.clock))
+    samples = sample(
+        device.run, seconds=3.0, within=0.01 if adaptively else 0.0, clock=device.clock, wall=device.clock
+    )
     cut = warm_up_length(samples)
     return samples[cut:], warm + cut
 

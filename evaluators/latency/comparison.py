@@ -6,6 +6,7 @@ round gives one logarithm of a ratio; Wilcoxon's signed-rank test over the round
 The number of rounds is fixed beforehand: looking in between and stopping when it pleases would spoil the error.
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -83,7 +84,12 @@ def compare_rounds(first_ms: Sequence[float], second_ms: Sequence[float]) -> Com
 
 
 def alternate(
-    first: Opened, second: Opened, *, rounds: int, passes_seconds: float
+    first: Opened,
+    second: Opened,
+    *,
+    rounds: int,
+    passes_seconds: float,
+    wall: Callable[[], float] = time.perf_counter,
 ) -> tuple[list[float], list[float]]:
     """Medians in milliseconds of both in every round; each turn lasts about `passes_seconds`.
 
@@ -93,8 +99,8 @@ def alternate(
     for number in range(rounds):
         with _both(first, second, swap=number % 2 == 1) as (one, other):
             for engine in (one, other):
-                _turn(engine, passes_seconds / 2)  # warm-up
-            turns = [_turn(engine, passes_seconds) for engine in (one, other, other, one)]
+                _turn(engine, passes_seconds / 2, wall)  # warm-up
+            turns = [_turn(engine, passes_seconds, wall) for engine in (one, other, other, one)]
         firsts.append(float(np.median(turns[0] + turns[3])))
         seconds.append(float(np.median(turns[1] + turns[2])))
     return firsts, seconds
@@ -109,12 +115,12 @@ def _both(first: Opened, second: Opened, *, swap: bool) -> Iterator[tuple[Timed,
         yield engines[::-1] if swap else engines
 
 
-def _turn(engine: Timed, seconds: float) -> list[float]:
-    """Milliseconds of at least three passes."""
+def _turn(engine: Timed, seconds: float, wall: Callable[[], float]) -> list[float]:
+    """Milliseconds of at least three passes; those of a GPU leave pauses out, and the turn does not."""
     times: list[float] = []
     clock = engine.clock
-    end = clock() + seconds
-    while len(times) < 3 or clock() < end:
+    end = wall() + seconds
+    while len(times) < 3 or wall() < end:
         start = clock()
         engine.run()
         times.append((clock() - start) * 1e3)

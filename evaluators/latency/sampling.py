@@ -1,4 +1,7 @@
-"""Timing passes: until they are steady, then until their median is known well enough."""
+"""Timing passes: until they are steady, then until their median is known well enough.
+
+Two clocks: that of the engine times passes, and on a GPU knows nothing of pauses between them; `wall` ends loops.
+"""
 
 import time
 from collections.abc import Callable, Iterator
@@ -43,17 +46,21 @@ class Sampled:
 
 
 def warm_up(
-    run: Callable[[], None], *, at_most_seconds: float, clock: Clock = time.perf_counter
+    run: Callable[[], None],
+    *,
+    at_most_seconds: float,
+    clock: Clock = time.perf_counter,
+    wall: Clock = time.perf_counter,
 ) -> list[float]:
     """Run blocks of passes until a block is no faster than the one before; returns their milliseconds."""
     passes: list[float] = []
-    deadline = clock() + at_most_seconds
+    deadline = wall() + at_most_seconds
     previous = float("inf")
     while True:
-        times = _passes(run, WARMUP_BLOCK_SECONDS, clock, at_least=2)
+        times = _passes(run, WARMUP_BLOCK_SECONDS, clock, wall, at_least=2)
         passes += times
         median = float(np.median(times))
-        if median > previous * (1 - STEADY) or clock() >= deadline:
+        if median > previous * (1 - STEADY) or wall() >= deadline:
             return passes
         previous = median
 
@@ -64,6 +71,7 @@ def sample(
     seconds: float,
     within: float = WITHIN,
     clock: Clock = time.perf_counter,
+    wall: Clock = time.perf_counter,
     processor: Watched | None = None,
 ) -> Sampled:
     """Time single passes, until the median is known to `within` or they have taken `seconds`.
@@ -77,19 +85,21 @@ def sample(
     """
     everything: list[float] = []
     counted: list[float] = []
-    until = clock() + PATIENCE * seconds
+    spent = 0.0
+    until = wall() + PATIENCE * seconds
     narrow = False
     check_at = MIN_SAMPLES
-    for stretch, calm in _stretches(run, clock, processor):
+    for stretch, lasted, calm in _stretches(run, clock, wall, processor):
         everything += stretch
-        counted += stretch if calm else ()
-        spent = sum(counted) / 1e3
+        if calm:
+            counted += stretch
+            spent += lasted
         if len(counted) >= check_at:
             was_narrow, narrow = narrow, relative_half_width(counted) <= within
             if spent >= seconds or (spent >= MIN_SECONDS and narrow and was_narrow):
                 return Sampled(counted, len(everything) - len(counted))
             check_at = len(counted) + max(1, len(counted) // 5)
-        if clock() >= until and len(everything) >= MIN_SAMPLES and len(counted) < len(everything):
+        if wall() >= until and len(everything) >= MIN_SAMPLES and len(counted) < len(everything):
             enough = spent >= MIN_SECONDS and len(counted) >= MIN_SAMPLES
             return (
                 Sampled(counted, len(everything) - len(counted)) if enough else Sampled(everything, slow=True)
@@ -98,25 +108,27 @@ def sample(
 
 
 def _stretches(
-    run: Callable[[], None], clock: Clock, processor: Watched | None
-) -> Iterator[tuple[list[float], bool]]:
-    """Short runs of passes for ever, and whether the processor was calm before and after each."""
-    if processor is None:
-        while True:
-            yield _passes(run, STRETCH_SECONDS, clock), True
-    was_slow = processor.is_slow()
+    run: Callable[[], None], clock: Clock, wall: Clock, processor: Watched | None
+) -> Iterator[tuple[list[float], float, bool]]:
+    """Short runs of passes for ever: how many seconds each lasted, was the processor calm before and after it."""
+    was_slow = processor is not None and processor.is_slow()
     while True:
-        _passes(run, RECOVERY_SECONDS, clock)
-        stretch = _passes(run, STRETCH_SECONDS, clock)
-        slow = processor.is_slow()
-        yield stretch, not (was_slow or slow)
+        if processor is not None:
+            _passes(run, RECOVERY_SECONDS, clock, wall)
+        start = wall()
+        stretch = _passes(run, STRETCH_SECONDS, clock, wall)
+        lasted = wall() - start
+        slow = processor is not None and processor.is_slow()
+        yield stretch, lasted, not (was_slow or slow)
         was_slow = slow
 
 
-def _passes(run: Callable[[], None], seconds: float, clock: Clock, at_least: int = 1) -> list[float]:
+def _passes(
+    run: Callable[[], None], seconds: float, clock: Clock, wall: Clock, at_least: int = 1
+) -> list[float]:
     times: list[float] = []
-    end = clock() + seconds
-    while len(times) < at_least or clock() < end:
+    end = wall() + seconds
+    while len(times) < at_least or wall() < end:
         start = clock()
         run()
         times.append((clock() - start) * 1e3)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from evaluators.latency.comparison import alternate, compare_rounds
-from tests.evaluators.latency.test_measurement import FakeDevice
+from tests.evaluators.latency.test_sampling import FakeDevice
 
 
 def test_clear_differences_are_decided_both_ways():
@@ -46,6 +46,6 @@ def test_rounds_open_both_anew_in_turn_and_drift_meets_both():
 
         return opening
 
-    first, second = alternate(opener("a"), opener("b"), rounds=6, passes_seconds=0.1)
+    first, second = alternate(opener("a"), opener("b"), rounds=6, passes_seconds=0.1, wall=device.clock)
     assert "".join(opened) == "abba" * 3
     assert compare_rounds(first, second).ratio == pytest.approx(1.0, abs=0.005)

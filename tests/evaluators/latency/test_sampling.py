@@ -22,46 +22,61 @@ class FakeDevice:
 def test_warm_up_lasts_until_passes_stop_getting_faster():
     falling = [0.02 * 0.9**i for i in range(20)]
     device = FakeDevice(*falling)
-    passes = warm_up(device.run, at_most_seconds=10, clock=device.clock)
+    passes = warm_up(device.run, at_most_seconds=10, clock=device.clock, wall=device.clock)
     assert passes == pytest.approx([1e3 * device.durations[min(i, 19)] for i in range(device.passes)])
     assert len(passes) >= 18  # still falling before that
 
 
 def test_warm_up_of_a_steady_device_is_two_blocks():
     device = FakeDevice(0.01)
-    assert 10 <= len(warm_up(device.run, at_most_seconds=10, clock=device.clock)) <= 12
+    assert 10 <= len(warm_up(device.run, at_most_seconds=10, clock=device.clock, wall=device.clock)) <= 12
 
 
 def test_warm_up_gives_up_in_time():
     device = FakeDevice(*[0.5**i for i in range(100)])
-    warm_up(device.run, at_most_seconds=1.2, clock=device.clock)
+    warm_up(device.run, at_most_seconds=1.2, clock=device.clock, wall=device.clock)
     assert device.now < 2
 
 
 def test_sampling_of_a_steady_device_ends_early():
     device = FakeDevice(0.01)
-    samples = sample(device.run, seconds=60, clock=device.clock).samples_ms
+    samples = sample(device.run, seconds=60, clock=device.clock, wall=device.clock).samples_ms
     assert device.now < 1
     assert samples == pytest.approx([10.0] * device.passes)
 
 
 def test_sampling_of_a_restless_device_ends_with_the_time():
     device = FakeDevice(*[0.01, 0.03] * 1000)
-    sample(device.run, seconds=5, clock=device.clock)
+    sample(device.run, seconds=5, clock=device.clock, wall=device.clock)
     assert 5 <= device.now < 6.5
 
 
 def test_a_slow_device_still_gives_an_interval():
     device = FakeDevice(4.0)
-    assert len(sample(device.run, seconds=1, clock=device.clock).samples_ms) == 6
+    assert len(sample(device.run, seconds=1, clock=device.clock, wall=device.clock).samples_ms) == 6
 
 
 def test_a_narrower_interval_takes_longer():
     times = [0.01 + 0.002 * ((7 * i) % 11) / 11 for i in range(3000)]
     wide, narrow = FakeDevice(*times), FakeDevice(*times)
-    sample(wide.run, seconds=20, within=0.1, clock=wide.clock)
-    sample(narrow.run, seconds=20, within=0.01, clock=narrow.clock)
+    sample(wide.run, seconds=20, within=0.1, clock=wide.clock, wall=wide.clock)
+    sample(narrow.run, seconds=20, within=0.01, clock=narrow.clock, wall=narrow.clock)
     assert wide.now < narrow.now < 20
+
+
+def test_pauses_between_passes_count_in_the_time_and_not_in_the_samples():
+    """A GPU times its passes by events, and knows nothing of `--gap-ms`."""
+    gpu, wall = FakeDevice(0.002), FakeDevice(0.102)
+
+    def run():
+        gpu.run()
+        wall.run()
+
+    warm_up(run, at_most_seconds=1.5, clock=gpu.clock, wall=wall.clock)
+    assert wall.now < 2
+    samples = sample(run, seconds=3, within=0, clock=gpu.clock, wall=wall.clock).samples_ms
+    assert samples == pytest.approx([2.0] * len(samples))
+    assert wall.now < 6
 
 
 class FakeProcessor:
@@ -87,7 +102,9 @@ class Slowed(FakeDevice):
 
 def test_passes_on_a_slow_processor_do_not_count():
     device = Slowed((0, 0.3), (0.5, 0.75))
-    sampled = sample(device.run, seconds=1, within=0, clock=device.clock, processor=device.processor)
+    sampled = sample(
+        device.run, seconds=1, within=0, clock=device.clock, wall=device.clock, processor=device.processor
+    )
     assert sampled.samples_ms == pytest.approx([10.0] * len(sampled.samples_ms))
     assert sampled.left_out > 20 and not sampled.slow
     assert sum(sampled.samples_ms) >= 450
@@ -95,7 +112,7 @@ def test_passes_on_a_slow_processor_do_not_count():
 
 def test_a_processor_that_stays_slow_is_waited_for_and_then_said():
     device = Slowed((0, 1e9))
-    sampled = sample(device.run, seconds=1, clock=device.clock, processor=device.processor)
+    sampled = sample(device.run, seconds=1, clock=device.clock, wall=device.clock, processor=device.processor)
     assert sampled.slow and sampled.left_out == 0
     assert sampled.samples_ms == pytest.approx([15.0] * len(sampled.samples_ms))
     assert PATIENCE <= device.now < PATIENCE + 0.3
@@ -103,14 +120,16 @@ def test_a_processor_that_stays_slow_is_waited_for_and_then_said():
 
 def test_too_little_of_a_calm_processor_does_not_stand_for_the_run():
     device = Slowed((0.25, 1e9))
-    sampled = sample(device.run, seconds=1, clock=device.clock, processor=device.processor)
+    sampled = sample(device.run, seconds=1, clock=device.clock, wall=device.clock, processor=device.processor)
     assert sampled.slow
     assert max(sampled.samples_ms) == pytest.approx(15.0)
 
 
 def test_a_calm_processor_changes_nothing():
     watched, alone = Slowed(), FakeDevice(0.01)
-    first = sample(watched.run, seconds=5, clock=watched.clock, processor=watched.processor)
-    second = sample(alone.run, seconds=5, clock=alone.clock)
+    first = sample(
+        watched.run, seconds=5, clock=watched.clock, wall=watched.clock, processor=watched.processor
+    )
+    second = sample(alone.run, seconds=5, clock=alone.clock, wall=alone.clock)
     assert first.samples_ms == pytest.approx(second.samples_ms)
     assert not first.slow and first.left_out == 0
