@@ -4,13 +4,18 @@ A file of JSON lines: first what the detections are of, then one line per image.
 unfinished is left out, and its image is run again.
 """
 
+import contextlib
 import json
-from collections.abc import Mapping
+import os
+import time
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
 from evaluators.accuracy.detections import ImageDetections
 from foundation.errors import UserError
+
+KEPT_DAYS = 14
 
 
 class KeptDetections:
@@ -27,7 +32,8 @@ class KeptDetections:
         self.found = _read(path, first)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            fresh = path.with_name(path.name + ".new")
+            _sweep(path.parent)
+            fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
             with fresh.open("w", encoding="utf-8") as file:
                 file.write(first)
                 file.writelines(_line(one) for one in self.found.values())
@@ -45,15 +51,28 @@ class KeptDetections:
         self._file.write(_line(one))
         self._file.flush()
 
-    def close(self, *, finished: bool) -> None:
-        """Let go of the file; a finished judgement needs it no more."""
+    def close(self, *, judged: Collection[int] = ()) -> None:
+        """Let go of the file. It goes when all it holds was judged: then no interrupted run of more images needs it.
+
+        Args:
+            judged: ids of the images of a judgement that is complete.
+        """
         self._file.close()
-        if finished:
+        if judged and self.found.keys() <= set(judged):
             self.path.unlink(missing_ok=True)
 
 
 def _line(one: ImageDetections) -> str:
     return json.dumps(one.to_dict()) + "\n"
+
+
+def _sweep(folder: Path) -> None:
+    """Delete what nobody has come back to for `KEPT_DAYS`."""
+    oldest = time.time() - KEPT_DAYS * 86400
+    for path in folder.glob("*.jsonl*"):
+        with contextlib.suppress(OSError):  # another process was first
+            if path.stat().st_mtime < oldest:
+                path.unlink()
 
 
 def _read(path: Path, first: str) -> dict[int, ImageDetections]:

@@ -52,7 +52,7 @@ def judge_artefact(
 
     total = len(part) if limit is None else min(limit, len(part))
     kept = KeptDetections(*_place_and_key(artefact, data, part, backend, protocol))
-    finished = False
+    judged: list[int] = []
     try:
         if kept.found:
             progress(f"continuing an interrupted run: {len(kept.found)} images are done already")
@@ -68,23 +68,29 @@ def judge_artefact(
                 on_image=lambda done: shown.update(done - shown.pos),
                 kept=kept,
             )
-        finished = True
+        judged = [image.id for image in part.images[:total]]
         return accuracy
     finally:
-        kept.close(finished=finished)
+        kept.close(judged=judged)
 
 
 def _place_and_key(
     artefact: "Artefact", data: "DetectionData", part: "Split", backend: "Backend", protocol: Protocol
 ) -> tuple[Path, dict[str, Any]]:
     from evaluators.data.bundled import cache_folder
+    from evaluators.environment import environment
     from yolov6space.candidate import digest
 
     key = {
         "artefact": artefact.hash,
         "weights": artefact.meta.weights_sha256,
-        "backend": [backend.name, backend.backend],
+        "backend": [backend.name, backend.backend, environment()["versions"].get(_package(backend))],
         "data": [data.fingerprint, part.name, list(artefact.meta.class_names)],
         "protocol": protocol.to_dict(),
     }
     return cache_folder() / "unfinished" / f"{digest(key)}.jsonl", key
+
+
+def _package(backend: "Backend") -> str:
+    """Whose release decides what a back end computes."""
+    return "torch" if backend.backend == "pytorch" else backend.backend
