@@ -8,7 +8,7 @@ Legend: B batch, H height, W width, A anchor points, C classes.
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -100,6 +100,7 @@ def detect_images(
     image_size: int,
     protocol: Protocol = PAPER,
     stopwatch: Stopwatch | None = None,
+    done: Container[int] = (),
 ) -> Iterator[ImageDetections]:
     """Run the engine over a split and hand out each image's detections as they are ready.
 
@@ -108,6 +109,8 @@ def detect_images(
     Args:
         image_size: side of the square input in pixels; of rectangular ones the longer side without border.
         stopwatch: gets the time spent in the engine.
+        done: ids of images that need not be run again. They run where a rectangular batch holds another one,
+            because its shape depends on all its images.
 
     Raises:
         UserError: an image is unreadable or has another size than annotated, or the protocol wants
@@ -119,7 +122,7 @@ def detect_images(
             "use --hardware pytorch, or a protocol with a square input"
         )
     watch = stopwatch or Stopwatch()
-    groups = _groups(split, engine.batch, protocol)
+    groups = _groups(split, engine.batch, protocol, done)
     loading: deque[Future[_Batch]] = deque()
     finishing: deque[Future[list[ImageDetections]]] = deque()
     with ThreadPoolExecutor(max_workers=2, thread_name_prefix="images") as pool:
@@ -139,11 +142,16 @@ def detect_images(
             raise
 
 
-def _groups(split: Split, batch: int, protocol: Protocol) -> deque[Sequence[ImageRecord]]:
+def _groups(
+    split: Split, batch: int, protocol: Protocol, done: Container[int]
+) -> deque[Sequence[ImageRecord]]:
     images = list(split.images)
     if protocol.rectangular:
         images.sort(key=lambda image: image.height / image.width)
-    return deque(images[start : start + batch] for start in range(0, len(images), batch))
+    else:
+        images = [image for image in images if image.id not in done]
+    groups = (images[start : start + batch] for start in range(0, len(images), batch))
+    return deque(group for group in groups if any(image.id not in done for image in group))
 
 
 def _load(images: Sequence[ImageRecord], batch: int, image_size: int, protocol: Protocol) -> _Batch:

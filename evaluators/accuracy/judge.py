@@ -165,17 +165,17 @@ class _Run:
         self._kept, self._on_image = kept, on_image
 
     def detect(self, part: Split) -> None:
-        missing = part.subset(
-            [index for index, image in enumerate(part.images) if image.id not in self.found]
-        )
         start = time.perf_counter()
         for one in detect_images(
             self._engine,
-            missing,
+            part,
             image_size=self._image_size,
             protocol=self._protocol,
             stopwatch=self.watch,
+            done=frozenset(self.found),
         ):
+            if one.image_id in self.found:
+                continue  # ran once more because a rectangular batch needs all its images
             self.found[one.image_id] = one
             if self._kept is not None:
                 self._kept.add(one)

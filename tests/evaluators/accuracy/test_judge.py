@@ -1,11 +1,12 @@
 """Early verdicts and interrupted judgements, on images that an engine recognises."""
 
 import json
+import os
 
 import numpy as np
 import pytest
 
-from evaluators.accuracy import PLAIN, RECTANGULAR, evaluate, ground_truth_of, judge
+from evaluators.accuracy import PLAIN, RECTANGULAR, detect_images, evaluate, ground_truth_of, judge
 from evaluators.accuracy.detections import ImageDetections
 from evaluators.accuracy.kept import KeptDetections
 from evaluators.data import load_data
@@ -84,13 +85,13 @@ def test_an_interruption_costs_only_what_was_in_flight(val, tmp_path):
     kept = KeptDetections(path, {"what": "x"})
     with pytest.raises(KeyboardInterrupt):
         judge(Interrupted(val, 64, 1, 2, jitter=2), val, image_size=64, kept=kept)
-    kept.close(finished=False)
+    kept.close()
 
     again = KeptDetections(path, {"what": "x"})
     assert 44 <= len(again.found) <= 50
     engine = KnowingEngine(val, 64, 1, 2, jitter=2)
     resumed = judge(engine, val, image_size=64, kept=again)
-    again.close(finished=True)
+    again.close(judged=[image.id for image in val.images])
     assert len(engine.seen) == IMAGES - resumed.resumed_images
     assert resumed.figures == expected.figures
     assert not path.exists()
@@ -108,7 +109,7 @@ def detections(identifier):
 
 def opened(path, key):
     kept = KeptDetections(path, key)
-    kept.close(finished=False)
+    kept.close()
     return kept.found
 
 
@@ -117,7 +118,7 @@ def test_kept_numbers_are_exact_and_survive_a_torn_line(tmp_path):
     kept = KeptDetections(path, {"a": 1})
     for identifier in (1, 2, 3):
         kept.add(detections(identifier))
-    kept.close(finished=False)
+    kept.close()
     path.write_text(path.read_text()[:-30])
     found = opened(path, {"a": 1})
     assert sorted(found) == [1, 2]
@@ -125,11 +126,31 @@ def test_kept_numbers_are_exact_and_survive_a_torn_line(tmp_path):
         np.testing.assert_array_equal(getattr(found[2], name), getattr(detections(2), name))
 
 
+def test_a_finished_part_leaves_what_an_interrupted_whole_has_kept(tmp_path):
+    path = tmp_path / "x.jsonl"
+    kept = KeptDetections(path, {"a": 1})
+    for identifier in (1, 2, 3):
+        kept.add(detections(identifier))
+    kept.close(judged=[1, 2])
+    assert sorted(opened(path, {"a": 1})) == [1, 2, 3]
+    KeptDetections(path, {"a": 1}).close(judged=[1, 2, 3, 4])
+    assert not path.exists()
+
+
+def test_what_nobody_came_back_to_is_swept(tmp_path):
+    old, recent = tmp_path / "old.jsonl", tmp_path / "recent.jsonl"
+    for path in (old, recent):
+        opened(path, {})
+    os.utime(old, (0, 0))
+    opened(tmp_path / "x.jsonl", {})
+    assert (old.exists(), recent.exists()) == (False, True)
+
+
 def test_detections_of_something_else_are_not_taken(tmp_path):
     path = tmp_path / "x.jsonl"
     kept = KeptDetections(path, {"a": 1})
     kept.add(detections(1))
-    kept.close(finished=False)
+    kept.close()
     assert opened(path, {"a": 2}) == {}
     path.write_text("{}\n[1]\n")
     assert opened(path, {}) == {}
@@ -173,6 +194,14 @@ def test_rectangular_batches_are_sorted_by_shape_and_results_are_not(tmp_path):
         entry.update(width=width, height=height)
     (tmp_path / "annotations/instances_val.json").write_text(json.dumps(document))
     split = load_data(tmp_path, splits=("val",)).split("val")
+    resumed = AnySize()
+    for _ in detect_images(resumed, split, image_size=64, protocol=RECTANGULAR, done={2}):
+        pass
+    assert resumed.shapes == [(64, 96), (96, 64)]  # the batch of 2 and 3 as it was, not 3 alone
+    rest = AnySize()
+    left = detect_images(rest, split, image_size=64, protocol=RECTANGULAR, done={2, 3})
+    assert [one.image_id for one in left] == [1]
+    assert rest.shapes == [(96, 64)]
     engine = AnySize()
     found = judge(engine, split, image_size=64, protocol=RECTANGULAR)
     assert engine.shapes == [(64, 96), (96, 64)]  # 64x32 and 64x48 share a batch; 48x64 is alone
