@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 from evaluators.accuracy.matches import ImageMatches, ap_of_resamplings
 
 RESAMPLINGS = 400
+AT_ONCE = (
+    20_000_000  # detections times resamplings that are computed together: some arrays of 8 bytes of each
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +54,13 @@ def ap_interval(
         # A sample that drew only empty images says nothing; the middle keeps it from moving the ends.
         return np.where(np.isnan(ap), point, ap).reshape(np.moveaxis(drawn, axis, -1).shape[:-1])
 
+    detections = max(1, sum(len(one.scores) for one in matches))
     point = float(ap_of_resamplings(matches, np.ones((1, count), dtype=np.int64))[0])
     found = bootstrap(
         (np.arange(count),),
         statistic,
         vectorized=True,
-        batch=50,
+        batch=max(1, min(50, AT_ONCE // detections)),
         n_resamples=resamplings,
         confidence_level=confidence,
         method="percentile",

@@ -123,3 +123,29 @@ def test_no_interval_without_evidence():
     assert ap_interval(match_images(truth, detections, [1])) is None
     empty = {**truth, "annotations": [], "images": [{"id": 1}, {"id": 2}]}
     assert ap_interval(match_images(empty, detections, [1, 2])) is None
+
+
+def test_fewer_resamplings_are_computed_together_for_many_detections(monkeypatch):
+    """The interval is the same to the last bit; memory is bounded."""
+    truth, detections = photos(20, 0, 0.7)
+    matches, seen = match_images(truth, detections, image_ids(truth)), []
+    whole = ap_interval(matches)
+    monkeypatch.setattr("evaluators.accuracy.interval.AT_ONCE", 3 * len(detections))
+
+    def noted(matches, counts):
+        seen.append(len(counts))
+        return ap_of_resamplings(matches, counts)
+
+    monkeypatch.setattr("evaluators.accuracy.interval.ap_of_resamplings", noted)
+    assert ap_interval(matches) == whole
+    assert max(seen) <= 4
+
+
+def test_matching_some_images_at_a_time_changes_nothing():
+    truth, detections = random_case(11)
+    ids = image_ids(truth)
+    for one, other in zip(
+        match_images(truth, detections, ids), match_images(truth, detections, ids, at_once=2), strict=True
+    ):
+        for name in ("positives", "labels", "scores", "hits", "misses"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
