@@ -53,11 +53,13 @@ def check_command(
 
     What keeps the data from being used ends with one line; the rest are warnings. Every image is decoded.
     """
-    from evaluators.data.contact_sheet import contact_sheet, write_sheet
+    from evaluators.data.contact_sheet import check_sheet_name, contact_sheet, write_sheet
     from evaluators.data.findings import annotation_findings
     from evaluators.data.loading import load_data
     from evaluators.data.summary import summary
 
+    if sheet:
+        check_sheet_name(sheet)
     data = load_data(source, splits=(split,) if split else None)
     warnings = [*data.warnings, *annotation_findings(data, image_size)]
     if not quick:

@@ -24,16 +24,17 @@ def contact_sheet(
 ) -> NDArray[np.uint8]:
     """BGR image of `rows` x `columns` tiles of `tile` pixels, images taken evenly from the split.
 
-    Raises:
-        UserError: an image cannot be read.
+    An image that cannot be read is a grey tile that says so.
     """
     sheet = np.full((rows * tile, columns * tile, 3), 255, dtype=np.uint8)
     chosen = np.unique(np.linspace(0, len(split) - 1, rows * columns).round().astype(int))
     for place, index in enumerate(chosen.tolist()):
         top, left = place // columns * tile, place % columns * tile
-        sheet[top : top + tile, left : left + tile] = _tile(
-            split, index, _truth(split, index, class_names), tile
-        )
+        try:
+            drawn = _tile(split, index, _truth(split, index, class_names), tile)
+        except UserError:
+            drawn = _unreadable(split.images[index].path.name, tile)
+        sheet[top : top + tile, left : left + tile] = drawn
     return sheet
 
 
@@ -73,12 +74,17 @@ def comparison_sheet(
     return sheet
 
 
+def check_sheet_name(path: Path) -> None:
+    """Raises UserError for an ending that no sheet can be written with."""
+    if path.suffix.lower() not in (".jpg", ".jpeg", ".png"):
+        raise UserError(f"{path}: name the contact sheet .jpg or .png")
+
+
 def write_sheet(sheet: NDArray[np.uint8], path: Path) -> None:
     """Write a sheet as JPEG or PNG, by the ending. Raises UserError when that is impossible."""
     import cv2
 
-    if path.suffix.lower() not in (".jpg", ".jpeg", ".png"):
-        raise UserError(f"{path}: name the contact sheet .jpg or .png")
+    check_sheet_name(path)
     ending = path.suffix.lower()
     options = [] if ending == ".png" else [cv2.IMWRITE_JPEG_QUALITY, 80]
     encoded = cv2.imencode(ending, sheet, options)[1]
@@ -100,6 +106,16 @@ def _tile(split: Split, index: int, marks: Sequence[Mark], tile: int) -> NDArray
         place = (x1, max(y1 - 2, 9))
         for ink, width in (((0, 0, 0), 2), (colour, 1)):  # a dark rim keeps names readable
             cv2.putText(square, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.36, ink, width, cv2.LINE_AA)
+    return square
+
+
+def _unreadable(name: str, tile: int) -> NDArray[np.uint8]:
+    import cv2
+
+    square = np.full((tile, tile, 3), 128, dtype=np.uint8)
+    for line, text in enumerate(("unreadable", name)):
+        place = (4, tile // 2 + 16 * line)
+        cv2.putText(square, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.36, (255, 255, 255), 1, cv2.LINE_AA)
     return square
 
 

@@ -87,9 +87,10 @@ def _copies(owners: Mapping[bytes, list[tuple[str, str]]]) -> list[str]:
     if across:
         first = ", ".join(f"{split}/{name}" for split, name in across[0])
         lines.append(f"{len(across)} images are in more than one split, which flatters AP (first: {first})")
-    if within:
-        first = ", ".join(name for _, name in within[0])
-        lines.append(f"{within[0][0][0]}: {len(within)} images occur more than once (first: {first})")
+    for split in dict.fromkeys(found[0][0] for found in within):
+        mine = [found for found in within if found[0][0] == split]
+        first = ", ".join(name for _, name in mine[0])
+        lines.append(f"{split}: {len(mine)} images occur more than once (first: {first})")
     return lines
 
 

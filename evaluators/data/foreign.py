@@ -59,6 +59,8 @@ def image_size(path: Path) -> tuple[int, int, bool]:
     try:
         with Image.open(path) as image:
             return image.width, image.height, image.getexif().get(0x0112, 1) in TURNED
+    except Image.DecompressionBombError as error:
+        raise ValueError("too many pixels to be read safely") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise ValueError("not a readable image") from error
 

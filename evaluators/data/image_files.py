@@ -53,5 +53,9 @@ def _header(path: Path, split: str) -> tuple[int, int, bool]:
     try:
         with Image.open(path) as image:
             return image.width, image.height, image.getexif().get(0x0112, 1) in TURNED
+    except Image.DecompressionBombError as error:
+        raise UserError(
+            f"{split}: {path} has too many pixels to be read safely ({error}); make it smaller"
+        ) from error
     except (OSError, SyntaxError, ValueError) as error:
         raise UserError(f"{split}: {path} is not a readable image; replace it or remove its entry") from error

@@ -103,6 +103,31 @@ def test_images_in_two_splits_and_twice_in_one_are_found(folder):
     )
 
 
+def test_copies_within_splits_are_counted_split_by_split(folder):
+    for split in ("train", "val"):
+        image = cv2.imread(str(folder / f"images/{split}/{split}_0.png"))
+        assert cv2.imwrite(str(folder / f"images/{split}/{split}_1.png"), image)
+    told = warnings("--data", folder)
+    assert "train: 1 images occur more than once (first: train_0.png, train_1.png)" in told
+    assert "val: 1 images occur more than once (first: val_0.png, val_1.png)" in told
+
+
+def test_a_truncated_image_is_a_grey_tile_and_a_finding(folder, tmp_path):
+    path = folder / "images/train/train_0.png"
+    path.write_bytes(path.read_bytes()[:-20])
+    result = check("--data", folder, "--sheet", tmp_path / "sheet.png", "--json")
+    assert result.exit_code == 0, result.output
+    assert any("1 images cannot be used" in line for line in json.loads(result.stdout)["warnings"])
+    tile = cv2.imread(str(tmp_path / "sheet.png"))[:240, :240]
+    assert (tile[:60] == 128).all()
+    assert (tile == 255).any()
+
+
+def test_the_name_of_the_sheet_is_looked_at_first(folder, monkeypatch):
+    monkeypatch.setattr("evaluators.data.loading.load_data", None)
+    assert ".jpg or .png" in str(check("--data", folder, "--sheet", "sheet.gif").exception)
+
+
 def test_twin_boxes_and_tiny_boxes(folder):
     boxes = [annotation(i, 1, [5, 5, 20, 20]) for i in (1, 2)] + [annotation(3, 2, [1, 1, 1, 1])]
     write_split(folder, "train", boxes, size=(128, 128))

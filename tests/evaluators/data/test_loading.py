@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from evaluators.data import load_data
+from evaluators.data.foreign import image_size
 from foundation.errors import UserError
 from tests.evaluators.data.making import annotation, edit, write_data, write_split
 
@@ -193,6 +194,13 @@ def test_broken_annotations(folder, change, expected):
     message = refusal(folder)
     assert expected in message
     assert str(folder) in message
+
+
+def test_an_image_of_too_many_pixels_is_refused(folder, monkeypatch):
+    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 100)
+    assert "too many pixels" in refusal(folder)
+    with pytest.raises(ValueError, match="too many pixels"):
+        image_size(folder / "images/val/val_1.png")
 
 
 def test_train_with_nothing_but_crowds(folder):
