@@ -25,7 +25,9 @@ Examples:
   python -m evaluators calibrate --image-size 416 --space mine.yaml
 """,
 )
-@click.option("--hardware", "hardware_name", default="auto", show_default=True, help="auto or cpu.")
+@click.option(
+    "--hardware", "hardware_name", default="auto", show_default=True, help="auto, cpu, or BACKEND:DEVICE."
+)
 @click.option("--samples", type=click.IntRange(8, 1000), default=20, show_default=True, help="To measure.")
 @click.option(
     "--image-size",
@@ -63,7 +65,7 @@ def calibrate_command(
     from evaluators.estimate.cpu_time import CpuTime
     from evaluators.estimate.device import calibrate, cross_validate, samples_for
     from evaluators.estimate.fit import fit
-    from evaluators.hardware import resolve_hardware, supported_precisions
+    from evaluators.hardware import float_format, resolve_hardware, supported_precisions
     from evaluators.latency import measure
     from yolov6space.space import Space
 
@@ -89,7 +91,12 @@ def calibrate_command(
     def measured(candidate: "Candidate") -> "Measurement":
         with tempfile.TemporaryDirectory(prefix="yolov6-calibrate-") as folder:
             artefact = untrained_artefact(
-                candidate, num_classes=classes, image_size=size, batch=batch, folder=Path(folder) / "artefact"
+                candidate,
+                num_classes=classes,
+                image_size=size,
+                batch=batch,
+                folder=Path(folder) / "artefact",
+                float_format=float_format(hardware),
             )
             return measure(artefact, hardware, seconds=seconds, engines=engines)
 

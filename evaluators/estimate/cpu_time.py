@@ -1,4 +1,4 @@
-"""Time of one pass on a CPU, layer by layer, with constants that a calibration finds for a device.
+"""Time of one pass on a CPU, or on a device that runs layers alike, with constants that a calibration finds.
 
 A convolution takes the time of its multiplications at the rate of its number format (output channels come in
 groups of the vector width, so narrow layers waste lanes; shallow products and 1x1 kernels are less
@@ -17,7 +17,7 @@ from evaluators.estimate.fit import Parameter
 Floats = NDArray[np.float64]
 
 LANES = 16  # output channels of one vector register of 32-bit sums
-_BYTES = {"fp32": 4.0, "bf16": 2.0, "int8": 1.0}
+_BYTES = {"fp32": 4.0, "fp16": 2.0, "bf16": 2.0, "int8": 1.0}
 
 PARAMETERS = (
     Parameter("giga_macs", 60.0, 1.5, "multiplications in fp32 at best, 10^9 a second, all threads"),
@@ -37,6 +37,7 @@ PARAMETERS = (
     Parameter("other_passes", 1.5, 0.7, "addition and pooling: passes over their values"),
     Parameter("dfl_ns", 2.0, 1.0, "expectation over DFL bins, nanoseconds per value read"),
     Parameter("decode_ns", 2.0, 1.0, "decoding, nanoseconds per value of the output"),
+    Parameter("fp16_gain", 2.0, 0.5, "multiplications in fp16 relative to fp32, on devices that have it"),
 )
 
 
@@ -46,7 +47,7 @@ class CpuTime:
     parameters = PARAMETERS
 
     def milliseconds(self, values: Mapping[str, Floats], case: Case) -> Floats:
-        """Time of one pass. Raises KeyError for a precision other than fp32, bf16 and int8."""
+        """Time of one pass."""
         work = work_of(case.model, case.num_classes, case.image_size)
         kind = case.precision.kind
         layers = _layers(values, work, case, kind)

@@ -46,7 +46,7 @@ class DeviceEstimator:
     name: str
 
     def estimate(self, case: Case) -> Estimate:
-        """Latency of a pass with its 90 % interval. Raises KeyError for fp16, which no CPU measures."""
+        """Latency of a pass with its 90 % interval."""
         alike = (case.image_size, case.batch) in self.measured
         return self.calibration.estimate(
             replace(case, model=replace(case.model, conv="plain")),

@@ -28,7 +28,9 @@ Examples:
 )
 @click.argument("first")
 @click.argument("second")
-@click.option("--hardware", "hardware_name", default="auto", show_default=True, help="auto or cpu.")
+@click.option(
+    "--hardware", "hardware_name", default="auto", show_default=True, help="auto, cpu, or BACKEND:DEVICE."
+)
 @click.option(
     "--image-size",
     type=click.IntRange(MAX_STRIDE, 4096),
@@ -77,6 +79,8 @@ def compare_command(
     progress(hardware.reason)
     if hardware.estimated:
         raise UserError(f"a comparison is measured, and {hardware.device} is not here; use --hardware cpu")
+    if given["image_size"] and given["image_size"] % MAX_STRIDE:
+        raise UserError(f"--image-size {given['image_size']}: must be a multiple of {MAX_STRIDE}")
     with ExitStack() as stack:
         one, other = (stack.enter_context(_subject(text, hardware, given)) for text in (first, second))
         stack.enter_context(measuring(hardware.device))

@@ -5,6 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from evaluators.estimate.command import calibrate_command
+from evaluators.hardware import Hardware
 from foundation.errors import UserError
 from tests.evaluators.estimate.test_device import Device
 
@@ -33,6 +34,25 @@ def test_the_device_is_measured_kept_and_cross_validated(tmp_path, monkeypatch):
     assert answer["cross_validation"]["samples"] == 12
     assert answer["constants"]["giga_macs"] > 0
     assert len(json.loads(Path(answer["file"]).read_text())["measured"]) == 12
+
+
+def test_a_gpu_is_calibrated_with_graphs_of_its_own_format(tmp_path, monkeypatch):
+    device, formats = Device(), set()
+    gpu = Hardware(
+        name="tensorrt", device="cuda:0", backend="tensorrt", reason="as asked", default_image_size=320
+    )
+    monkeypatch.setenv("YOLOV6_SEARCH_CACHE", str(tmp_path))
+    monkeypatch.setattr("evaluators.hardware.resolve_hardware", lambda name: gpu)
+    monkeypatch.setattr(
+        "evaluators.artefact.untrained_artefact",
+        lambda candidate, *, float_format, **options: formats.add(float_format) or candidate,
+    )
+    monkeypatch.setattr(
+        "evaluators.latency.measure", lambda candidate, *_, **options: device.measure(candidate)
+    )
+    result = invoke("--hardware", "tensorrt", "--samples", 12)
+    assert result.exit_code == 0, result.output
+    assert formats == {"fp16"}
 
 
 def test_what_cannot_be_calibrated_is_told(monkeypatch):

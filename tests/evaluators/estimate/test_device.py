@@ -52,6 +52,12 @@ class Device:
         )
 
 
+def test_devices_that_run_fp16_are_calibrated_in_it():
+    chosen = samples_for(Space.default(), ("fp16",), 8, **SIZE)
+    assert {one.precision.kind for one in chosen} == {"fp16"}
+    assert all(Device().ms(one) > 0 for one in chosen)
+
+
 def test_twenty_measurements_of_a_device_estimate_the_whole_space():
     device = Device()
     chosen = samples_for(Space.default(), ("fp32", "int8"), 20, **SIZE)

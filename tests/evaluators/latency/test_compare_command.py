@@ -31,3 +31,4 @@ def test_what_cannot_be_compared_is_told(monkeypatch):
     monkeypatch.setattr("evaluators.hardware.has_nvidia_gpu", lambda: False)
     assert "is measured" in str(invoke("N", "S", "--hardware", "t4").exception)
     assert "no variant is called" in str(invoke("N", "nothing", *FAST).exception)
+    assert "must be a multiple of 32" in str(invoke("N", "S", *FAST, "--image-size", 100).exception)
