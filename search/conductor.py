@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from evaluators.artefact import WEIGHTS_FILE
 from search.budget import LONGER_TRAINING, TimePlan
-from search.early import ap_to_beat, of_a_part
+from search.early import ap_to_beat
 from search.estimates import Estimator, over_limit
 from search.evidence import deployed_evidence, measurement_from, over_target
 from search.knowledge import Knowledge
@@ -26,6 +26,7 @@ from search.stages import TrainJob, teaching_cost
 from search.study import Known
 from storage.errors import LeaseLostError
 from storage.follow import StudyFollower
+from storage.front import of_a_part
 from storage.owners import this_owner
 from storage.records import NewMeasurement, StudyRecord, TrialRecord
 from storage.repository import Repository

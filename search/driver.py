@@ -137,7 +137,8 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
             keeper = _hold(stack, repository, known.id)
         progress(
             f"study {name}: an exploring training has {known.settings['epochs']} epochs of "
-            f"{len(data.split('train'))} images, {image_size} px, batch {options.batch}, limit {options.target_ms:g} ms"
+            f"{len(data.split('train'))} images, {image_size} px, batch {DEFAULT_TRAIN_BATCH}, limit "
+            f"{options.target_ms:g} ms"
         )
         plan = TimePlan(budget_s=options.time_budget_s, cost=training)
         study = known

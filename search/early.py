@@ -1,8 +1,8 @@
-"""When judging a candidate may end early, and how such a verdict is told from a full one."""
+"""When judging a candidate may end early."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
+from storage.front import of_a_part
 from storage.records import TrialRecord
 
 
@@ -27,8 +27,3 @@ def ap_to_beat(trials: Iterable[TrialRecord], *, latency_ms: float, epochs: int)
         ),
         default=None,
     )
-
-
-def of_a_part(protocol: Mapping[str, Any]) -> bool:
-    """Whether an AP is that of a part of the images, because judging ended early (`deploying.judged_images`)."""
-    return "of_images" in protocol

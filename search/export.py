@@ -280,8 +280,8 @@ def verify_export(
 ) -> Verification:
     """Load the exported files in new processes and measure AP and latency again, against `limit_ms`."""
     from evaluators.accuracy.protocol import stored_protocol
-    from search.early import of_a_part
     from search.estimates import estimated_again
+    from storage.front import of_a_part
 
     stored = trial.final_latency
     assert trial.deployed is not None and stored is not None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from charts.published import published_points
 from evaluators.hardware import ESTIMATE
-from storage.front import pareto_front
+from storage.front import of_a_part, pareto_front
 from storage.states import TrialState
 from storage.urls import mask
 from yolov6space.candidate import Candidate
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from search.driver import SearchResult
     from search.samplers.report import Beliefs
-    from storage.records import TrialRecord
+    from storage.records import EvaluationRecord, TrialRecord
 
 MATTERING = 5  # dimensions that the report names
 PLAIN_WIDTH = 150  # of tables that do not go to a terminal
@@ -207,7 +207,7 @@ def _front_table(trials: Iterable[TrialRecord], title: str, settings: Mapping[st
         table.add_row(
             str(trial.number),
             trial.title,
-            _number(deployed.ap),
+            _ap_text(deployed),
             _number(deployed.ap50),
             f"{latency.ms:.2f} ({latency.low_ms:.2f}–{latency.high_ms:.2f})",
             _number((trial.params or 0) / 1e6, 2),
@@ -217,6 +217,14 @@ def _front_table(trials: Iterable[TrialRecord], title: str, settings: Mapping[st
             _within(trial),
         )
     return table
+
+
+def _ap_text(deployed: EvaluationRecord) -> str:
+    """AP; of one that was not judged to the end, also how much of the data that is."""
+    text = _number(deployed.ap)
+    if of_a_part(deployed.protocol):
+        return f"{text} on {deployed.protocol['images']} of {deployed.protocol['of_images']} images"
+    return text
 
 
 def _official_table(trials: Iterable[TrialRecord]) -> Table:
@@ -231,7 +239,7 @@ def _official_table(trials: Iterable[TrialRecord]) -> Table:
         point = printed.get(trial.title.split()[0])
         table.add_row(
             trial.title,
-            _number(trial.deployed.ap) if trial.deployed else "–",
+            _ap_text(trial.deployed) if trial.deployed else "–",
             _latency_text(trial),
             str(trial.state),
             _number(point.ap if point else None),

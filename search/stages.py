@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from search.budget import TrainingCost
 from search.deploying import deploy, describe_artefact
 from search.estimates import deployable, judging_hardware
+from search.roles import JudgementError
 from yolov6space.candidate import Candidate, digest
 
 if TYPE_CHECKING:
@@ -266,6 +267,8 @@ def _train(
             candidate, recipe=dataclasses.replace(candidate.recipe, distillation="none")
         )
     start = None if job.init_weights is None else Path(job.init_weights)
+    if start is not None and not start.is_file():
+        raise JudgementError(f"cannot be trained longer, its weights are gone: {start}")
     folder = Path(bench.folder) / "weights" / f"{candidate.training_key}-{_training_digest(job, bench, data)}"
     record = folder / "trained.json"
     if record.exists():

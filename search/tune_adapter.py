@@ -110,9 +110,9 @@ class StudySearcher(_NeverSaved, Searcher):
         """The end of a job: its outcome, or none when its process died."""
         job = self._running.pop(trial_id, None)
         heard, died = self._heard.pop(trial_id, None), self._errors.pop(trial_id, None)
-        if job is None or self.ended:
-            return  # the driver puts what was still running back to waiting
         outcome = json.loads((result or {}).get(OUTCOME, "null"))
+        if job is None or self.problem is not None or (self._stopped() and not _is_result(outcome)):
+            return  # the driver puts what was still running back to waiting
         if outcome is None and heard is None and died is None:
             self._guarded(self._source.failed, job, "no worker was free in time", out_of_time=True)
         elif outcome is None:
@@ -147,6 +147,10 @@ class StudySearcher(_NeverSaved, Searcher):
             call(*arguments, **named)
         except (UserError, LeaseLostError) as error:
             self.problem = _as_user_error(error)
+
+
+def _is_result(outcome: dict[str, Any] | None) -> bool:
+    return outcome is not None and not {"no_space", "fatal", "failed"} & outcome.keys()
 
 
 def _as_user_error(error: UserError | LeaseLostError) -> UserError:

@@ -3,7 +3,8 @@
 The latency is measured on the deployed artefact, or estimated where the device is not here.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from storage.records import TrialRecord
 
@@ -23,8 +24,15 @@ def non_dominated(points: Sequence[tuple[float, float]]) -> list[int]:
     return kept
 
 
+def of_a_part(protocol: Mapping[str, Any]) -> bool:
+    """Whether an AP is that of some of the images only, because judging ended early: clearly below a rival's."""
+    return "of_images" in protocol
+
+
 def pareto_front(trials: Iterable[TrialRecord], *, feasible_only: bool = True) -> list[TrialRecord]:
     """The trials on the front, by rising latency; only those with a deployed AP and a latency can be on it.
+
+    An AP of a part of the images compares with no other, so its trial is not on it either.
 
     Args:
         feasible_only: leave out those over the study's limit; a study without one has no such.
@@ -33,6 +41,8 @@ def pareto_front(trials: Iterable[TrialRecord], *, feasible_only: bool = True) -
     points = []
     for trial in trials:
         if trial.deployed is None or trial.deployed.ap is None or trial.final_latency is None:
+            continue
+        if of_a_part(trial.deployed.protocol):
             continue
         if feasible_only and trial.feasible is False:
             continue

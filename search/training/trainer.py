@@ -200,7 +200,8 @@ def _name(
 ) -> str:
     """Digest of everything that decides the weights; how fast or how long it may take does not."""
     told = dataclasses.asdict(options)
-    for name in ("deadline", "workers", "cache_mib", "checkpoint_seconds", "judge_epochs"):
+    # threads: they change the rounding only, and a search may find another number best when it is resumed
+    for name in ("deadline", "workers", "threads", "cache_mib", "checkpoint_seconds", "judge_epochs"):
         del told[name]
     taught = None
     if teacher is not None:

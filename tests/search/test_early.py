@@ -2,8 +2,8 @@ from dataclasses import replace
 
 from evaluators.accuracy import PAPER, Accuracy, ApInterval, CocoFigures
 from search.deploying import judged_images
-from search.early import of_a_part
 from search.export import Verification
+from storage.front import of_a_part
 
 WHOLE = Accuracy(
     figures=CocoFigures(*[0.5] * 12),

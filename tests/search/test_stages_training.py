@@ -61,3 +61,15 @@ def test_self_distillation_begins_where_there_is_a_teacher(
     longer, taught_longer = trained(tiny, first), trained(distilled, first)
     assert longer != taught_longer
     assert taught == [None, None, Teacher(tiny.model, first)]
+
+
+def test_weights_that_are_gone_end_one_longer_training_and_not_the_search(
+    tiny: Candidate, rectangles: DetectionData, bench: Bench, tmp_path: Path
+) -> None:
+    from search.workers import outcome_of
+
+    job = TrainJob(
+        trial_id=1, candidate=tiny.to_dict(), epochs=1, epochs_before=1, init_weights=str(tmp_path / "gone")
+    )
+    outcome = outcome_of(lambda: {"weights": stages._train(job, tiny, bench, rectangles, None)})
+    assert set(outcome) == {"failed"} and "its weights are gone" in outcome["failed"]

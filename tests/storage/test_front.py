@@ -1,10 +1,11 @@
 """The front against a slow loop over all pairs."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
-from storage import Repository
+from storage import Origin, Repository
 from storage.front import best_feasible, non_dominated, pareto_front
 from tests.storage.demo import TARGET_MS, seed_demo
 
@@ -41,3 +42,15 @@ def test_trials(sqlite_url):
 def test_nothing_deployed():
     assert pareto_front([]) == []
     assert best_feasible([]) is None
+
+
+def test_an_ap_of_a_part_of_the_images_is_not_on_the_front(sqlite_url):
+    with Repository.open(sqlite_url) as repository:
+        trials = repository.trials(seed_demo(repository).id)
+    best = best_feasible(trials)
+    part = replace(best.deployed, protocol={**best.deployed.protocol, "images": 50, "of_images": 500})
+    seen = {**best.evaluations, Origin.DEPLOYED: part}
+    cut_short = [replace(t, evaluations=seen) if t.id == best.id else t for t in trials]
+    assert best.id in {t.id for t in pareto_front(trials)}
+    assert best.id not in {t.id for t in pareto_front(cut_short)}
+    assert best_feasible(cut_short).id != best.id
