@@ -63,11 +63,11 @@ def calibrate_command(
     from evaluators.artefact import untrained_artefact
     from evaluators.estimate.calibration_file import path_for
     from evaluators.estimate.cpu_time import CpuTime
+    from evaluators.estimate.design import space_of
     from evaluators.estimate.device import calibrate, cross_validate, samples_for
     from evaluators.estimate.fit import fit
     from evaluators.hardware import float_format, resolve_hardware, supported_precisions
     from evaluators.latency import measure
-    from yolov6space.space import Space
 
     hardware = resolve_hardware(hardware_name)
     progress(hardware.reason)
@@ -80,7 +80,7 @@ def calibrate_command(
     if size % MAX_STRIDE:
         raise UserError(f"--image-size {size}: must be a multiple of {MAX_STRIDE}")
     chosen = samples_for(
-        Space.load(space or "default"),
+        space_of(space, hardware),
         supported_precisions(hardware),
         samples,
         image_size=size,

@@ -7,10 +7,21 @@ import numpy as np
 
 from evaluators.estimate.case import Case
 from evaluators.estimate.fit import TimeModel, prior_of
+from evaluators.hardware import Hardware, usual_precisions
 from yolov6space.candidate import Candidate
 from yolov6space.space import Space
 
 POOL = 400  # random candidates to choose from
+
+
+def space_of(name: str | None, hardware: Hardware) -> Space:
+    """The space asked for, or the default one in the precisions that a search on this device starts with."""
+    space = Space.load(name or "default")
+    precisions = list(usual_precisions(hardware))
+    described = space.to_dict()
+    if name is not None or described["dimensions"]["precision"] == precisions:
+        return space
+    return Space.from_dict({**described, "dimensions": {**described["dimensions"], "precision": precisions}})
 
 
 def pool_of(space: Space, precisions: Sequence[str], seed: int) -> list[Candidate]:

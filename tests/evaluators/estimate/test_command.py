@@ -14,6 +14,11 @@ def invoke(*arguments):
     return CliRunner().invoke(calibrate_command, [str(argument) for argument in arguments])
 
 
+def kept(folder):
+    [path] = folder.glob("calibrations/*.json")
+    return json.loads(path.read_text())["measured"]
+
+
 def test_the_device_is_measured_kept_and_cross_validated(tmp_path, monkeypatch):
     """Building and timing have tests of their own."""
     device = Device(disturbed=(3,))
@@ -53,6 +58,8 @@ def test_a_gpu_is_calibrated_with_graphs_of_its_own_format(tmp_path, monkeypatch
     result = invoke("--hardware", "tensorrt", "--samples", 12)
     assert result.exit_code == 0, result.output
     assert formats == {"fp16"}
+    kinds = {one["candidate"]["precision"]["kind"] for one in kept(tmp_path)}
+    assert kinds == {"fp16", "int8"}
 
 
 def test_what_cannot_be_calibrated_is_told(monkeypatch):

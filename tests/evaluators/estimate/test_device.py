@@ -52,10 +52,11 @@ class Device:
         )
 
 
-def test_devices_that_run_fp16_are_calibrated_in_it():
-    chosen = samples_for(Space.default(), ("fp16",), 8, **SIZE)
-    assert {one.precision.kind for one in chosen} == {"fp16"}
-    assert all(Device().ms(one) > 0 for one in chosen)
+def test_fp16_has_a_time_on_a_device():
+    device = Device()
+    [candidate] = samples_for(Space.default(), ("fp32",), 1, **SIZE)
+    half = replace(candidate, precision=Precision(kind="fp16"))
+    assert 0 < device.ms(half) < device.ms(candidate)
 
 
 def test_twenty_measurements_of_a_device_estimate_the_whole_space():
