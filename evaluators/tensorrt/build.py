@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evaluators.tensorrt.library import Library, require_capability
+from evaluators.tensorrt.library import Library, require_capability, require_own_capability
 from foundation.errors import UserError, WorkFailedError
 
 _MEBI = 2**20
@@ -51,11 +51,12 @@ def build_plan(library: Library, onnx: Path, options: BuildOptions, timing_cache
     """Compile an ONNX file.
 
     Raises:
-        UserError: the library does not build for the compute capability asked for.
+        UserError: the library does not build for the compute capability asked for, or only for another one here.
         WorkFailedError: the parser refuses a node, which is named, or no engine can be made of the graph.
     """
     if options.compute_capability is not None:
         require_capability(library, options.compute_capability)
+        require_own_capability(library, options.compute_capability)
     trt = library.module
     start = time.perf_counter()
     logger = make_logger(trt)

@@ -78,9 +78,11 @@ def compile_command(
     if sum(source is not None for source in (folder, name, spec)) != 1:
         raise UserError("give exactly one of --artefact, --model and --spec")
     from evaluators.tensorrt.compile_check import compile_artefact
-    from evaluators.tensorrt.library import find_library, require_capability
+    from evaluators.tensorrt.library import find_library, require_capability, require_own_capability
 
-    require_capability(find_library(library), capability)  # before anything is built
+    compiler = find_library(library)
+    require_capability(compiler, capability)  # before anything is built
+    require_own_capability(compiler, capability)
     with tempfile.TemporaryDirectory(prefix="yolov6-compile-") as temporary:
         if folder is None:
             folder = _untrained(_candidate(name, spec, given), given, Path(temporary) / "artefact")

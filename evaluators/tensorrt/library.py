@@ -119,6 +119,20 @@ def require_capability(library: Library, capability: str) -> None:
         )
 
 
+def require_own_capability(library: Library, capability: str) -> None:
+    """Raises UserError when the library builds for the GPU here only, and that has another compute capability."""
+    from evaluators.tensorrt.nvml import describe_gpu
+
+    if library.builds_without_gpu:
+        return
+    here = describe_gpu().get("compute_capability", "unknown")
+    if here != capability:
+        raise UserError(
+            f"TensorRT builds for the GPU here, whose compute capability is {here}, not {capability}; "
+            "--library tensorrt_rtx compiles for others"
+        )
+
+
 def _rtx_capabilities(library: Library) -> set[str]:
     names = (name for name in dir(library.module.ComputeCapability) if re.fullmatch(r"SM\d+", name))
     return {f"{name[2:-1]}.{name[-1]}" for name in names}

@@ -19,10 +19,14 @@ THROTTLE_REASONS = {
     0x0100: "display clock setting",
 }
 
+# Counters of time below the usual clocks: the reasons above are those of a moment, mostly an idle one.
+HELD_BACK_NS = 10_000_000  # less of a run of seconds is no word worth
+_POLICIES = {"power": "NVML_PERF_POLICY_POWER", "thermal": "NVML_PERF_POLICY_THERMAL"}
 
-def describe_gpu(index: int = 0) -> dict[str, Any]:
-    """What does not change during a run: name, memory, driver, CUDA version of the driver, power limit."""
-    with _device(index) as (nvml, device):
+
+def describe_gpu() -> dict[str, Any]:
+    """Of the first GPU of CUDA what does not change during a run: name, memory, versions, power limit."""
+    with _device() as (nvml, device):
         if nvml is None:
             return {}
         return _known(
@@ -32,6 +36,9 @@ def describe_gpu(index: int = 0) -> dict[str, Any]:
                 "driver": lambda: _text(nvml.nvmlSystemGetDriverVersion()),
                 "cuda_driver": lambda: _cuda(nvml.nvmlSystemGetCudaDriverVersion()),
                 "memory_mib": lambda: nvml.nvmlDeviceGetMemoryInfo(device).total // 2**20,
+                "compute_capability": lambda: "{}.{}".format(
+                    *nvml.nvmlDeviceGetCudaComputeCapability(device)
+                ),
                 "power_limit_w": lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(device) / 1e3,
                 "max_sm_clock_mhz": lambda: nvml.nvmlDeviceGetMaxClockInfo(device, nvml.NVML_CLOCK_SM),
                 "persistence_mode": lambda: bool(nvml.nvmlDeviceGetPersistenceMode(device)),
@@ -39,9 +46,10 @@ def describe_gpu(index: int = 0) -> dict[str, Any]:
         )
 
 
-def gpu_state(index: int = 0) -> dict[str, Any]:
-    """What does: clocks, power, temperature, throttle reasons in words, memory and processes of others."""
-    with _device(index) as (nvml, device):
+def gpu_state() -> dict[str, Any]:
+    """What does: clocks, power, temperature, throttle reasons in words, how long it was held back (nanoseconds since
+    the driver started, by reason), processes of others."""
+    with _device() as (nvml, device):
         if nvml is None:
             return {}
         return _known(
@@ -53,6 +61,12 @@ def gpu_state(index: int = 0) -> dict[str, Any]:
                 "throttle_reasons": lambda: throttle_words(
                     nvml.nvmlDeviceGetCurrentClocksThrottleReasons(device)
                 ),
+                **{
+                    f"held_back_{name}_ns": lambda policy=policy: (
+                        nvml.nvmlDeviceGetViolationStatus(device, getattr(nvml, policy)).violationTime
+                    )
+                    for name, policy in _POLICIES.items()
+                },
                 "compute_processes": lambda: len(nvml.nvmlDeviceGetComputeRunningProcesses(device)),
             }
         )
@@ -67,6 +81,10 @@ def throttling(before: Mapping[str, Any], after: Mapping[str, Any]) -> str | Non
     """What slowed the GPU down, or who else computed on it, by its states around a run; None when nothing did."""
     states = (before, after)
     found = list(dict.fromkeys(word for state in states for word in state.get("throttle_reasons", ())))
+    for name in _POLICIES:
+        key = f"held_back_{name}_ns"
+        if after.get(key, 0) - before.get(key, after.get(key, 0)) > HELD_BACK_NS:
+            found.append(f"{name} limit during the run")
     if found:
         return f"the GPU was throttled ({', '.join(found)})"
     if max(state.get("compute_processes", 0) for state in states) > 1:
@@ -75,7 +93,7 @@ def throttling(before: Mapping[str, Any], after: Mapping[str, Any]) -> str | Non
 
 
 @contextmanager
-def _device(index: int) -> Iterator[tuple[Any, Any]]:
+def _device() -> Iterator[tuple[Any, Any]]:
     """NVML and the handle of a GPU, or (None, None)."""
     try:
         import pynvml
@@ -90,10 +108,24 @@ def _device(index: int) -> Iterator[tuple[Any, Any]]:
     try:
         handle = None
         with suppress(pynvml.NVMLError):
-            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            handle = _first_of_cuda(pynvml)
         yield (None, None) if handle is None else (pynvml, handle)
     finally:
         pynvml.nvmlShutdown()
+
+
+def _first_of_cuda(nvml: Any) -> Any:
+    """NVML counts GPUs by PCI address and knows nothing of CUDA_VISIBLE_DEVICES, so CUDA is asked for the address."""
+    try:
+        import pycuda.driver as cuda
+    except ImportError:
+        return nvml.nvmlDeviceGetHandleByIndex(0)
+    try:
+        cuda.init()
+        address = cuda.Device(0).pci_bus_id()
+    except cuda.Error:
+        return nvml.nvmlDeviceGetHandleByIndex(0)
+    return nvml.nvmlDeviceGetHandleByPciBusId(address.encode())
 
 
 def _known(questions: dict[str, Callable[[], Any]]) -> dict[str, Any]:

@@ -2,7 +2,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from evaluators.tensorrt.library import Library, find_library, packed_architectures, require_capability
+from evaluators.tensorrt.library import (
+    Library,
+    find_library,
+    packed_architectures,
+    require_capability,
+    require_own_capability,
+)
 from foundation.errors import UserError
 
 
@@ -49,3 +55,12 @@ def test_an_old_tensorrt_is_refused(monkeypatch):
     monkeypatch.setattr("importlib.import_module", lambda name: SimpleNamespace(__version__="8.6.1"))
     with pytest.raises(UserError, match=r"8\.6\.1 is too old"):
         find_library("tensorrt")
+
+
+def test_tensorrt_builds_for_the_gpu_here_and_for_no_other(monkeypatch):
+    monkeypatch.setattr("evaluators.tensorrt.nvml.describe_gpu", lambda: {"compute_capability": "8.6"})
+    library = Library("tensorrt", SimpleNamespace(__version__="10.14.1.48"))
+    require_own_capability(library, "8.6")
+    with pytest.raises(UserError, match=r"is 8\.6, not 7\.5; --library tensorrt_rtx"):
+        require_own_capability(library, "7.5")
+    require_own_capability(Library("tensorrt_rtx", None), "7.5")
