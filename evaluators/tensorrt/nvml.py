@@ -6,6 +6,7 @@ Plain JSON values; empty where there is no driver or no `nvidia-ml-py`. Field na
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 # nvmlClocksEventReasons of nvml.h. Idle (1) and the clocks an application set (2) are no disturbance.
@@ -62,14 +63,16 @@ def gpu_state() -> dict[str, Any]:
                     nvml.nvmlDeviceGetCurrentClocksThrottleReasons(device)
                 ),
                 **{
-                    f"held_back_{name}_ns": lambda policy=policy: (
-                        nvml.nvmlDeviceGetViolationStatus(device, getattr(nvml, policy)).violationTime
-                    )
+                    f"held_back_{name}_ns": partial(_held_back, nvml, device, policy)
                     for name, policy in _POLICIES.items()
                 },
                 "compute_processes": lambda: len(nvml.nvmlDeviceGetComputeRunningProcesses(device)),
             }
         )
+
+
+def _held_back(nvml: Any, device: Any, policy: str) -> int:
+    return int(nvml.nvmlDeviceGetViolationStatus(device, getattr(nvml, policy)).violationTime)
 
 
 def throttle_words(mask: int) -> list[str]:
