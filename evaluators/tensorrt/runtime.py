@@ -26,6 +26,17 @@ Floats = NDArray[np.float32]
 _INPUT, _OUTPUTS = "images", ("boxes", "scores")
 
 
+@contextlib.contextmanager
+def _cuda_errors() -> Iterator[None]:
+    """PyCUDA's errors (out of memory, a lost GPU) as WorkFailedError."""
+    import pycuda.driver as cuda
+
+    try:
+        yield
+    except cuda.Error as error:
+        raise WorkFailedError(f"CUDA cannot be used here: {error}") from error
+
+
 class TensorRtEngine:
     """See `evaluators.latency.engine.Engine`. Use it in the thread that made it, and `close` it there."""
 
@@ -35,7 +46,7 @@ class TensorRtEngine:
         """Raises WorkFailedError when the GPU, the driver or TensorRT refuses."""
         self._record, self._pacing = record, pacing or Pacing()
         self._gpu_seconds = 0.0
-        with contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as stack, _cuda_errors():
             self._open(library, plan, stack)
             self._resources = stack.pop_all()
 
@@ -43,16 +54,13 @@ class TensorRtEngine:
         import pycuda.driver as cuda
 
         self._cuda = cuda
-        try:
-            cuda.init()
-            # TensorRT uses the CUDA runtime, whose context is the primary one.
-            self._context = cuda.Device(0).retain_primary_context()
-            self._context.push()
-            stack.callback(self._leave_context)
-            self._stream = cuda.Stream()
-            self._start, self._end = cuda.Event(), cuda.Event()
-        except cuda.Error as error:
-            raise WorkFailedError(f"CUDA cannot be used here: {error}") from error
+        cuda.init()
+        # TensorRT uses the CUDA runtime, whose context is the primary one.
+        self._context = cuda.Device(0).retain_primary_context()
+        self._context.push()
+        stack.callback(self._leave_context)
+        self._stream = cuda.Stream()
+        self._start, self._end = cuda.Event(), cuda.Event()
         trt = library.module
         self._logger = make_logger(trt)  # must outlive the runtime
         self._runtime = trt.Runtime(self._logger)
@@ -111,6 +119,7 @@ class TensorRtEngine:
     def state(self) -> Mapping[str, Any]:
         return gpu_state()
 
+    @_cuda_errors()
     def infer(self, images: Floats) -> tuple[Floats, Floats]:
         self.load(images)
         self._graph.launch(self._stream.handle)
@@ -120,6 +129,7 @@ class TensorRtEngine:
         boxes, scores = (self._host[name].copy() for name in _OUTPUTS)
         return boxes, scores
 
+    @_cuda_errors()
     def load(self, images: Floats) -> None:
         expected = self._host[_INPUT].shape
         if images.shape != expected:
@@ -128,6 +138,7 @@ class TensorRtEngine:
         self._cuda.memcpy_htod_async(self._device[_INPUT], self._host[_INPUT], self._stream)
         self._stream.synchronize()
 
+    @_cuda_errors()
     def run(self) -> None:
         if self._flushed is not None:
             self._cuda.memset_d8_async(self._flushed, 0, self._flushed_bytes, self._stream)

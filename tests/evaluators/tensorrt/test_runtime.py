@@ -121,6 +121,32 @@ def test_a_pass_is_the_graph_between_two_events_and_nothing_else(calls, plan):
     assert engine.clock() == pytest.approx(5e-3)
 
 
+@pytest.mark.parametrize("function", ["pagelocked_zeros", "mem_alloc", "memcpy_htod_async", "Stream"])
+def test_errors_of_cuda_are_told_in_our_words(calls, plan, monkeypatch, function):
+    driver = sys.modules["pycuda.driver"]
+
+    def refuse(*_):
+        raise driver.Error("out of memory")
+
+    monkeypatch.setattr(driver, function, refuse)
+    with pytest.raises(WorkFailedError, match="CUDA cannot be used here: out of memory"):
+        runtime.TensorRtEngine(library(), plan, RECORD)
+
+
+def test_errors_of_a_pass_too(calls, plan, monkeypatch):
+    engine = runtime.TensorRtEngine(library(), plan, RECORD)
+
+    def refuse(*_):
+        raise sys.modules["pycuda.driver"].Error("lost")
+
+    monkeypatch.setattr(Event, "record", refuse)
+    monkeypatch.setattr(sys.modules["pycuda.driver"], "memcpy_htod_async", refuse)
+    images = np.zeros(SHAPES["images"], np.float32)
+    for act in (engine.run, lambda: engine.load(images), lambda: engine.infer(images)):
+        with pytest.raises(WorkFailedError, match="lost"):
+            act()
+
+
 def test_flushing_comes_before_the_first_event_and_the_pause_is_not_timed(calls, plan, monkeypatch):
     slept = []
     monkeypatch.setattr(runtime.time, "sleep", slept.append)
