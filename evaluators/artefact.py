@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators.atomic_folder import put_in_place, sha256_of
+from evaluators.atomic_folder import put_in_place, sha256_of, write_through
 from evaluators.buildable import check_buildable, float_format_of
 from foundation.errors import UserError
 from yolov6space.candidate import Candidate, SpecError
@@ -117,7 +117,8 @@ def build_artefact(
 ) -> Artefact:
     """Fold, quantize if asked, export, and put the result at `folder` in one step.
 
-    A crash leaves `folder` as it was. An artefact that is there already is replaced.
+    A crash or power cut leaves no half artefact: `folder` is as it was, or the new one, or, between taking the old one
+    away and renaming the new one, absent.
 
     Args:
         detector: training form, with weights; not changed.
@@ -165,6 +166,7 @@ def build_artefact(
         _write_json(temporary / _CANDIDATE, candidate.to_dict())
         _write_json(temporary / _META, dataclasses.asdict(meta))
         temporary.chmod(0o755)  # mkdtemp makes it private
+        write_through(temporary)
         put_in_place(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -233,3 +233,14 @@ def test_an_artefact_of_an_earlier_release_is_read_as_float32(tmp_path):
 def test_an_unknown_float_format_is_a_programming_error(tmp_path):
     with pytest.raises(ValueError, match="fp32, fp16"):
         make(tmp_path / "a", float_format="fp8")
+
+
+def test_files_are_on_the_disk_before_they_are_in_place(tmp_path, monkeypatch):
+    order = []
+    for name in ("write_through", "put_in_place"):
+        real = getattr(module, name)
+        monkeypatch.setattr(
+            module, name, lambda *args, name=name, real=real: order.append(name) or real(*args)
+        )
+    untrained_artefact(tiny_candidate(), num_classes=2, image_size=64, folder=tmp_path / "a")
+    assert order == ["write_through", "put_in_place"]
