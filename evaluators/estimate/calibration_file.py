@@ -4,6 +4,7 @@ One JSON file per device, software and number of threads. It holds the measureme
 takes a fraction of a second, and a better model in a later release gains from old measurements.
 """
 
+import fcntl
 import json
 import math
 import os
@@ -35,6 +36,11 @@ class Measured:
     low_ms: float
     high_ms: float
     disturbance: str | None = None
+
+    @property
+    def question(self) -> tuple[str, int, int, int]:
+        """What was measured: candidate, image size, batch, classes."""
+        return Candidate.from_dict(self.candidate).key, self.image_size, self.batch, self.classes
 
     @property
     def observation(self) -> Observation:
@@ -102,6 +108,27 @@ def read_calibration(identity: dict[str, Any]) -> CalibrationFile:
         return CalibrationFile(device=identity)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not a calibration ({error}); delete it and calibrate again") from None
+
+
+def keep(identity: dict[str, Any], found: Measured) -> CalibrationFile:
+    """Add a measurement, in place of an earlier one of the same, to what is kept by now; another process may add too.
+
+    Of two disturbed ones the faster is kept: what disturbs only slows.
+
+    Raises:
+        UserError: the file is there and is not a calibration.
+    """
+    path = path_for(identity)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        known = read_calibration(identity)
+        same = [one for one in known.measured if one.question == found.question]
+        others = tuple(one for one in known.measured if one not in same)
+        best = min([*same, found], key=lambda one: one.median_ms) if found.disturbance else found
+        known = replace(known, measured=(*others, best))
+        write_calibration(known)
+    return known
 
 
 def write_calibration(calibration: CalibrationFile) -> Path:

@@ -9,8 +9,8 @@ from evaluators.estimate.calibration_file import (
     CalibrationFile,
     Measured,
     device_identity,
+    keep,
     read_calibration,
-    write_calibration,
 )
 from evaluators.estimate.case import Case
 from evaluators.estimate.cpu_time import CpuTime
@@ -98,10 +98,11 @@ def calibrate(
     on_measured: Callable[[int, Candidate, Measured], None] = lambda number, candidate, found: None,
 ) -> CalibrationFile:
     """Measure those of the candidates that are not known yet or were disturbed; every one is kept at once."""
-    known = read_calibration(device_identity(hardware, threads))
+    identity = device_identity(hardware, threads)
+    known = read_calibration(identity)
     for number, candidate in enumerate(candidates, start=1):
         question = (candidate.key, image_size, batch, classes)
-        same = [one for one in known.measured if _question(one) == question]
+        same = [one for one in known.measured if one.question == question]
         if any(one.disturbance is None for one in same):
             continue
         measurement = measure(candidate)
@@ -115,11 +116,7 @@ def calibrate(
             high_ms=measurement.high_ms,
             disturbance=measurement.disturbance,
         )
-        # of several disturbed ones the fastest is kept: what disturbs only slows
-        best = found if found.disturbance is None else min(*same, found, key=_median) if same else found
-        others = tuple(one for one in known.measured if _question(one) != question)
-        known = replace(known, measured=(*others, best))
-        write_calibration(known)
+        known = keep(identity, found)
         on_measured(number, candidate, found)
     return known
 
@@ -139,11 +136,3 @@ def cross_validate(observations: Sequence[Observation]) -> CrossValidation:
         spearman=float(spearmanr(values, told).statistic),
         within_interval=float(np.mean(held)),
     )
-
-
-def _median(one: Measured) -> float:
-    return one.median_ms
-
-
-def _question(one: Measured) -> tuple[str, int, int, int]:
-    return Candidate.from_dict(one.candidate).key, one.image_size, one.batch, one.classes

@@ -59,6 +59,19 @@ def test_fp16_has_a_time_on_a_device():
     assert 0 < device.ms(half) < device.ms(candidate)
 
 
+def test_two_calibrations_at_once_keep_the_samples_of_both():
+    device, other = Device(), Device()
+    first, second = samples_for(Space.default(), ("fp32",), 2, **SIZE)
+
+    def measure(candidate):
+        if candidate is first:  # the other one starts and ends meanwhile
+            calibrate(CPU, [second], other.measure, **SIZE)
+        return device.measure(candidate)
+
+    known = calibrate(CPU, [first], measure, **SIZE)
+    assert len(known.measured) == len(read_calibration(device_identity(CPU)).measured) == 2
+
+
 def test_twenty_measurements_of_a_device_estimate_the_whole_space():
     device = Device()
     chosen = samples_for(Space.default(), ("fp32", "int8"), 20, **SIZE)
