@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 from typing import Protocol as Interface
@@ -101,6 +102,7 @@ def detect_images(
     protocol: Protocol = PAPER,
     stopwatch: Stopwatch | None = None,
     done: Container[int] = (),
+    guard: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Iterator[ImageDetections]:
     """Run the engine over a split and hand out each image's detections as they are ready.
 
@@ -111,6 +113,7 @@ def detect_images(
         stopwatch: gets the time spent in the engine.
         done: ids of images that need not be run again. They run where a rectangular batch holds another one,
             because its shape depends on all its images.
+        guard: entered around every pass, such as `lambda: working(device)` of `evaluators.device_lock`.
 
     Raises:
         UserError: an image is unreadable or has another size than annotated, or the protocol wants
@@ -131,7 +134,8 @@ def detect_images(
                 while groups and len(loading) < AHEAD:
                     loading.append(pool.submit(_load, groups.popleft(), engine.batch, image_size, protocol))
                 batch = loading.popleft().result()
-                boxes, scores = watch.infer(engine, batch.tensor)
+                with guard():
+                    boxes, scores = watch.infer(engine, batch.tensor)
                 finishing.append(pool.submit(_finish, batch, boxes, scores, protocol))
                 while len(finishing) > AHEAD:
                     yield from finishing.popleft().result()

@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -219,3 +220,17 @@ def test_single_label_and_plain_are_what_they_say(val):
     assert pytest.approx(1) == found.figures.AP
     assert found.protocol.load_size == 640
     assert evaluate(ground_truth_of(val), []).AP == 0
+
+
+def test_every_pass_is_guarded(val):
+    entered = []
+
+    @contextmanager
+    def guard():
+        entered.append(engine.calls)
+        yield
+        assert engine.calls == entered[-1] + 1
+
+    engine = poor(val)
+    found = list(detect_images(engine, val.subset(range(5)), image_size=64, guard=guard))
+    assert (len(found), entered) == (5, [0, 1, 2, 3, 4])
