@@ -24,9 +24,9 @@ class Workload:
     Attributes:
         image_size: side of the square input in pixels.
         batch: images per pass.
-        precision: number format asked for: fp32, bf16 or int8.
-        device: name of the device as the back end knows it, such as `cpu`.
-        backend: `openvino`.
+        precision: number format asked for: fp32, fp16, bf16 or int8.
+        device: name of the device as the back end knows it, such as `cpu` or `cuda:0`.
+        backend: `openvino`, `onnxruntime` or `tensorrt`.
     """
 
     image_size: int
