@@ -57,7 +57,7 @@ def named_device(name: str) -> "Hardware":
     backend, _, device = name.partition(":")
     device = device.lower()
     if backend == OPENVINO:
-        _require_openvino(name, device)
+        device = _openvino_device(name, device)
     elif backend == ONNXRUNTIME:
         _require_provider(name, device)
     else:
@@ -131,12 +131,15 @@ def provider_device(hardware: "Hardware") -> str:
     return hardware.name.rpartition(":")[2]
 
 
-def _require_openvino(name: str, device: str) -> None:
+def _openvino_device(name: str, device: str) -> str:
+    """The device by the one name that its lock has: of several GPUs OpenVINO takes `gpu` for `gpu.0`."""
     import openvino
 
     here = [each.lower() for each in openvino.Core().available_devices]
-    if device not in here and not any(each.startswith(f"{device}.") for each in here):
-        raise UserError(f"hardware {name!r}: OpenVINO finds {', '.join(here)} here, and no other device")
+    for known in (device, f"{device}.0"):
+        if known in here:
+            return known
+    raise UserError(f"hardware {name!r}: OpenVINO finds {', '.join(here)} here, and no other device")
 
 
 def _require_provider(name: str, device: str) -> None:

@@ -40,6 +40,8 @@ def test_a_gpu_of_openvino_by_name(monkeypatch):
     monkeypatch.setattr("openvino.Core", lambda: core)
     gpu = named_device("openvino:GPU.1")
     assert (gpu.device, gpu.default_image_size) == ("gpu.1", 640)
+    first, second = named_device("openvino:gpu"), named_device("openvino:gpu.0")
+    assert first.device == second.device == "gpu.0"  # one device, one lock
     assert precisions_of(gpu) == ("fp32", "fp16", "int8")
     assert float_format(gpu) == "fp32"
 
