@@ -58,12 +58,14 @@ def read_annotations(path: Path) -> CocoAnnotations:
     categories = _integers(annotations, "category_id", path)
     ids = tuple(annotation.get("id", position) for position, annotation in enumerate(annotations))
     boxes = _boxes(annotations, ids, path)
-    pairs = zip(annotations, ids, strict=True)
-    sizes = [
-        area_and_crowd(annotation, f"{path}: annotation id {identifier}") for annotation, identifier in pairs
-    ]
     _refer(image_ids, {image["id"] for image in images}, "image_id", ids, path)
     _refer(categories, set(names), "category_id", ids, path)
+    # The area of a box that cannot be used is as odd as the box, and not judged.
+    sound = np.all(np.isfinite(boxes), axis=1) & np.all(boxes[:, 2:] >= 0, axis=1)
+    crowd = [
+        area_and_crowd(one if usable else {**one, "area": None}, f"{path}: annotation id {identifier}")[1]
+        for one, usable, identifier in zip(annotations, sound.tolist(), ids, strict=True)
+    ]
     return CocoAnnotations(
         path=path,
         images=images,
@@ -72,7 +74,7 @@ def read_annotations(path: Path) -> CocoAnnotations:
         image_ids=image_ids,
         categories=categories,
         boxes=boxes,
-        crowd=np.array([crowd for _, crowd in sizes], dtype=np.bool_),
+        crowd=np.array(crowd, dtype=np.bool_),
     )
 
 
