@@ -27,7 +27,7 @@ from search.driver import fixed_trials
 from search.keeper import kept_leases
 from search.roles import Policy
 from search.stages import TrainJob
-from storage import Repository, TrialRecord
+from storage import Repository, TrialRecord, TrialState
 from storage.repository import MAX_ATTEMPTS
 from yolov6space.candidate import Candidate
 from yolov6space.cost import cost
@@ -52,7 +52,7 @@ def look_up(candidate: Mapping[str, Any], epochs: int) -> dict[str, Any]:
         | {"device": "cpu", "backend": "openvino"},
         "environment": {"cpu": "a table"},
         "artefact_hash": None,
-        "warmup_passes": 3,
+        "warmup_ms": [12.0, 11.0, 10.0],
         "disturbance": None,
     }
     told = {
@@ -220,6 +220,7 @@ def faults(url: str, name: str, unbroken: str) -> tuple[Counter[str], int]:
         ends = Counter(e.trial_id for e in repository.events(study.id, kinds=ENDS, limit=10**6))
         wrong["open after the end"] = sum(not trial.state.is_finished for trial in trials)
         wrong["ended not exactly once"] = sum(ends[trial.id] != 1 for trial in trials)
+        wrong["failed"] = sum(trial.state is TrialState.FAILED for trial in trials)
         wrong["asked twice"] = len(trials) - len({trial.candidate_key for trial in trials})
         wrong["lost numbers"] = sum(trial.number != index for index, trial in enumerate(trials))
         wrong["stored twice"] = sum(
@@ -228,6 +229,7 @@ def faults(url: str, name: str, unbroken: str) -> tuple[Counter[str], int]:
         )
         wrong["other sequence than unbroken"] = stories[0] != stories[1]
         if stories[0] != stories[1]:
+            print(f"{len(stories[0])} trials, unbroken {len(stories[1])}; first differences:")
             print([(a, b) for a, b in zip(*stories, strict=False) if a != b][:3])
         return +wrong, len(trials)
 
