@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,6 +68,7 @@ def deploy(
     """
     from evaluators.accuracy import PAPER, TorchEngine, judge
     from evaluators.artefact import build_artefact
+    from evaluators.device_lock import working
     from evaluators.hardware import float_format
     from evaluators.latency import open_engine
 
@@ -80,9 +82,17 @@ def deploy(
         **PAPER.to_dict(),
     }
 
+    def pausing() -> AbstractContextManager[None]:
+        return working(hardware.device)  # while somebody measures there
+
     def judged(engine: Engine, precision: str, device: str, backend: str) -> dict[str, Any]:
         accuracy = judge(
-            engine, val, image_size=image_size, ap_to_beat=ap_to_beat, on_image=lambda _: alive()
+            engine,
+            val,
+            image_size=image_size,
+            ap_to_beat=ap_to_beat,
+            on_image=lambda _: alive(),
+            guard=pausing,
         )
         where = {"precision": precision, "device": device, "backend": backend}
         return {
@@ -92,16 +102,17 @@ def deploy(
 
     trained = judged(TorchEngine(detector, batch), "fp32", "cpu", "pytorch")
     int8 = candidate.precision.kind == "int8"
-    artefact = build_artefact(
-        candidate,
-        detector,
-        class_names=data.class_names,
-        image_size=image_size,
-        batch=batch,
-        folder=folder,
-        calibration=calibration_images(data, image_size, batch) if int8 else None,
-        float_format=float_format(hardware),
-    )
+    with pausing():
+        artefact = build_artefact(
+            candidate,
+            detector,
+            class_names=data.class_names,
+            image_size=image_size,
+            batch=batch,
+            folder=folder,
+            calibration=calibration_images(data, image_size, batch) if int8 else None,
+            float_format=float_format(hardware),
+        )
     alive()
     measurement = None if measure is None else measure(artefact)
     alive()

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,6 +84,7 @@ def judge(
     kept: KeptDetections | None = None,
     interval: bool = False,
     ap_to_beat: float | None = None,
+    guard: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Accuracy:
     """Detect and evaluate.
 
@@ -93,12 +95,13 @@ def judge(
         interval: whether to give the 95 % bootstrap interval of AP.
         ap_to_beat: end early, with the figures of a growing stratified part of the images, as soon as the 99 %
             interval of AP lies below it.
+        guard: entered around every pass, as of `detect_images`.
 
     Raises:
         UserError: as of `detect_images`.
     """
     part = split if limit is None else split.subset(range(min(limit, len(split))))
-    run = _Run(engine, part, image_size, protocol, kept, on_image)
+    run = _Run(engine, part, image_size, protocol, kept, on_image, guard)
     if ap_to_beat is None:
         judged, bound = part, None
         run.detect(part)
@@ -154,6 +157,7 @@ class _Run:
         protocol: Protocol,
         kept: KeptDetections | None,
         on_image: Callable[[int], None] | None,
+        guard: Callable[[], AbstractContextManager[None]],
     ) -> None:
         wanted = {image.id for image in part.images}
         earlier = {} if kept is None else kept.found
@@ -162,7 +166,7 @@ class _Run:
         self.watch = Stopwatch()
         self.seconds = 0.0
         self._engine, self._image_size, self._protocol = engine, image_size, protocol
-        self._kept, self._on_image = kept, on_image
+        self._kept, self._on_image, self._guard = kept, on_image, guard
 
     def detect(self, part: Split) -> None:
         start = time.perf_counter()
@@ -173,6 +177,7 @@ class _Run:
             protocol=self._protocol,
             stopwatch=self.watch,
             done=frozenset(self.found),
+            guard=self._guard,
         ):
             if one.image_id in self.found:
                 continue  # ran once more because a rectangular batch needs all its images
