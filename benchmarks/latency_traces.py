@@ -88,7 +88,7 @@ def timed(trace_ms: Floats, *, adaptively: bool = True) -> tuple[list[float], in
     warm = len(warm_up(device.run, at_most_seconds=1.5, clock=device.clock, wall=device.clock))
     samples = sample(
         device.run, seconds=3.0, within=0.01 if adaptively else 0.0, clock=device.clock, wall=device.clock
-    )
+    ).samples_ms
     cut = warm_up_length(samples)
     return samples[cut:], warm + cut
 
