@@ -132,7 +132,11 @@ def print_report(result: SearchResult, plots: Mapping[str, Path]) -> None:
         )
     counts = ", ".join(f"{count} {state}" for state, count in count_states(result.trials).items() if count)
     console.print(f"\ntrials:   {counts}", highlight=False)
-    console.print(f"data:     {settings['data']['name']}: {settings['data']['description']}", highlight=False)
+    console.print(
+        f"data:     {settings['data']['name']}: {settings['data']['description']}",
+        highlight=False,
+        markup=False,
+    )
     console.print(f"database: {result.storage_url}", highlight=False, soft_wrap=True)
     if result.beliefs is not None:
         shares = list(result.beliefs.importance.items())[:MATTERING]
@@ -176,6 +180,7 @@ def write_plots(result: SearchResult) -> dict[str, Path]:
 
 
 def _front_table(trials: Iterable[TrialRecord], title: str, settings: Mapping[str, Any]) -> Table:
+    from rich.markup import escape
     from rich.table import Table
 
     estimated = settings["backend"] == ESTIMATE
@@ -185,7 +190,7 @@ def _front_table(trials: Iterable[TrialRecord], title: str, settings: Mapping[st
         else f"the {settings['backend']} engine on {settings['device']}"
     )
     table = Table(
-        title=f"{title}: AP on {settings['data']['name']} val at {settings['image_size']} px through {where}",
+        title=f"{title}: AP on {escape(settings['data']['name'])} val at {settings['image_size']} px through {where}",
         title_justify="left",
     )
     table.add_column("trial", justify="right")

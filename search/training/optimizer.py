@@ -23,7 +23,7 @@ def parameter_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:
 
 
 def make_optimizer(model: nn.Module, plan: Plan) -> SGD:
-    """Nesterov SGD; weight decay for kernels only. Learning rate and momentum are set by `set_step`."""
+    """Nesterov SGD; weight decay for kernels only. `make_scheduler` and `set_momentum` set what changes."""
     groups = [
         {"params": parameters, "kind": kind, "weight_decay": plan.weight_decay if kind == "decayed" else 0.0}
         for kind, parameters in parameter_groups(model).items()

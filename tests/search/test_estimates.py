@@ -104,6 +104,16 @@ def test_estimates_decide_and_are_stored_as_estimates(
     assert best_under(trials, "t4", 3.0).title == "YOLOv6-S fp16"
 
 
+def test_brackets_in_the_name_of_data_are_printed_as_they_are(
+    finished: tuple[StudyRecord, list[TrialRecord]],
+) -> None:
+    study, trials = finished
+    settings = {**study.settings, "data": {**study.settings["data"], "name": "cells[/x] [b]"}}
+    console = Console(width=200, file=io.StringIO(), record=True)
+    console.print(_front_table(trials[:0], "Front", settings))
+    assert "AP on cells[/x] [b] val" in console.export_text()
+
+
 def test_estimated_is_said_wherever_a_latency_is_shown(
     finished: tuple[StudyRecord, list[TrialRecord]],
 ) -> None:

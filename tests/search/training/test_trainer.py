@@ -55,6 +55,14 @@ def kill_after(steps: int):
     return guard
 
 
+def test_a_checkpoint_outlives_another_number_of_threads(tiny: Candidate, rectangles: DetectionData) -> None:
+    def name(**changes: int) -> str:
+        return trainer_module._name(tiny, rectangles, options(**changes), None, None)
+
+    assert name(threads=1) == name(threads=2) == name(workers=3)
+    assert name() != name(seed=1)
+
+
 def test_training_lowers_the_loss_and_reports_as_it_goes(
     tiny: Candidate, rectangles: DetectionData, folder: Path
 ) -> None:
