@@ -65,6 +65,7 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
         UserError: anything wrong with the input, the data, the database or the machine.
     """
     from evaluators.data import load_data
+    from evaluators.estimate.design import space_of
     from evaluators.latency import resolve_hardware
 
     if options.ray_address and options.storage and has_password(options.storage):
@@ -79,7 +80,7 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
     for warning in data.warnings:
         progress(f"data: {warning}")
     data.split("val")
-    space = _space(options.space, hardware)
+    space = space_of(options.space, hardware)
     require_able(space, hardware)
     image_size = options.image_size or hardware.default_image_size
     estimator = estimator_for(
@@ -185,18 +186,6 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
             options,
             conductor.beliefs(),
         )
-
-
-def _space(name: str | None, hardware: Hardware) -> Space:
-    """The space asked for, or the default one in the precisions of the device."""
-    space = Space.load(name or "default")
-    precisions = usual_precisions(hardware)
-    if name is not None or space.choices["precision"] == precisions:
-        return space
-    described = space.to_dict()
-    return Space.from_dict(
-        {**described, "dimensions": {**described["dimensions"], "precision": list(precisions)}}
-    )
 
 
 def _hold(stack: contextlib.ExitStack, repository: Repository, study_id: int) -> Keeper:

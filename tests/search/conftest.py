@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from evaluators.data import DetectionData, load_data
+from search.stages import Bench
 from yolov6space.candidate import Candidate, ModelSpec, StageSpec
 
 COLOURS = ((40, 40, 220), (220, 60, 40))
@@ -23,6 +24,23 @@ def tiny_model() -> ModelSpec:
 @pytest.fixture
 def tiny(tiny_model: ModelSpec) -> Candidate:
     return Candidate(model=tiny_model)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """A small one on the CPU, with its folder in `tmp_path`."""
+    return Bench(
+        data="unused",
+        hardware="cpu",
+        image_size=64,
+        batch=1,
+        train_batch=4,
+        seed=0,
+        threads=1,
+        folder=str(tmp_path),
+        target_ms=5.0,
+        device="cpu",
+    )
 
 
 @pytest.fixture(scope="session")

@@ -12,12 +12,13 @@ from rich.console import Console
 from charts.front import front_info
 from charts.plot import front_figure
 from dashboard.tables import evidence_table, trial_table
+from evaluators.estimate.design import space_of
 from evaluators.hardware import Hardware, resolve_hardware, usual_precisions
 from foundation.errors import UserError
 from search.abilities import require_able
 from search.budget import TimePlan, TrainingCost
 from search.conductor import Conductor
-from search.driver import _space, fixed_trials
+from search.driver import fixed_trials
 from search.estimates import deployable, estimator_for, judging_hardware
 from search.export import best_under, describe, verify_export
 from search.model_card import model_card
@@ -171,15 +172,15 @@ def test_an_export_is_verified_by_ap_here_and_estimated_again(
 
 
 def test_the_default_space_takes_the_precisions_of_the_device(t4: Hardware) -> None:
-    space = _space(None, t4)
+    space = space_of(None, t4)
     assert space.choices["precision"] == ("fp16", "int8")
     require_able(space, t4)
     with pytest.raises(UserError, match="precision offers fp32"):
-        require_able(_space("default", t4), t4)
-    assert _space(None, resolve_hardware("cpu")).choices["precision"] == ("fp32", "int8")
+        require_able(space_of("default", t4), t4)
+    assert space_of(None, resolve_hardware("cpu")).choices["precision"] == ("fp32", "int8")
     here = replace(t4, device="cuda:0", backend="tensorrt")
-    assert _space(None, here).choices["precision"] == ("fp16", "int8")
-    require_able(_space(None, here), here)
+    assert space_of(None, here).choices["precision"] == ("fp16", "int8")
+    require_able(space_of(None, here), here)
     assert {candidate.precision.kind for _, candidate in fixed_trials(usual_precisions(here))} == {
         "fp16",
         "int8",

@@ -12,22 +12,6 @@ from search.training import Teacher, TrainedNetwork
 from yolov6space.candidate import Candidate, Recipe
 
 
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(
-        data="unused",
-        hardware="cpu",
-        image_size=64,
-        batch=1,
-        train_batch=4,
-        seed=0,
-        threads=1,
-        folder=str(tmp_path),
-        target_ms=5.0,
-        device="cpu",
-    )
-
-
 def test_self_distillation_begins_where_there_is_a_teacher(
     tiny: Candidate,
     rectangles: DetectionData,

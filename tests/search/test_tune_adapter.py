@@ -2,7 +2,6 @@
 
 import json
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,22 +36,6 @@ class Source:
 
     def lost(self, _job: TrainJob, cause: str) -> None:
         self.told.append(f"lost: {cause}")
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(
-        data="unused",
-        hardware="cpu",
-        image_size=64,
-        batch=1,
-        train_batch=4,
-        seed=0,
-        threads=1,
-        folder=str(tmp_path),
-        target_ms=5.0,
-        device="cpu",
-    )
 
 
 @pytest.mark.parametrize(
