@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from foundation.errors import UserError
-from search.stages import write_text_atomically
+from search.atomic import write_text_whole
 
 RECORD = "training.json"
 
@@ -39,4 +39,4 @@ def claim(out: Path, told: dict[str, Any]) -> dict[str, Any]:
 
 def write_record(out: Path, record: dict[str, Any]) -> None:
     """Write it whole or not at all."""
-    write_text_atomically(out / RECORD, json.dumps(record, indent=2) + "\n")
+    write_text_whole(out / RECORD, json.dumps(record, indent=2) + "\n")

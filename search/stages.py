@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -17,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search.atomic import write_text_whole
 from search.budget import TrainingCost
 from search.deploying import deploy, describe_artefact
 from search.estimates import deployable, judging_hardware
@@ -295,7 +295,7 @@ def _train(
         init_weights=start,
         teacher=Teacher(candidate.model, start) if start is not None and job.distils else None,
     )
-    write_text_atomically(record, json.dumps({**asdict(trained), "weights": trained.weights.name}))
+    write_text_whole(record, json.dumps({**asdict(trained), "weights": trained.weights.name}))
     return trained
 
 
@@ -312,13 +312,3 @@ def _not_while_measuring(bench: Bench) -> AbstractContextManager[None]:
     from evaluators.latency import resolve_hardware
 
     return working(judging_hardware(resolve_hardware(bench.hardware)).device)
-
-
-def write_text_atomically(path: Path, text: str) -> None:
-    """Write so that a kill leaves either the old file or the whole new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

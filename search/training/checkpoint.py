@@ -1,6 +1,5 @@
 """Everything a run needs to go on after a kill, in one file that is whole or absent."""
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 
 from foundation.cli import is_disk_full
 from foundation.errors import UserError
+from search.atomic import written_whole
 
 FULL_BYTES = 2**20  # less than this left: a write that failed did so for want of space
 FILE = "checkpoint.pt"
@@ -39,9 +39,8 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
     Raises:
         UserError: the disk is full; an earlier checkpoint is as it was.
     """
-    temporary = folder / f".{FILE}.{os.getpid()}"
     try:
-        with temporary.open("wb") as file:
+        with written_whole(folder / FILE) as file:
             torch.save(
                 {
                     "run": checkpoint.run,
@@ -51,9 +50,6 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
                 },
                 file,
             )
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(folder / FILE)
     except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
         free = shutil.disk_usage(folder).free
         if is_disk_full(error) or free < FULL_BYTES:
@@ -62,8 +58,6 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
                 "it goes on from the last one"
             ) from error
         raise
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def find_checkpoint(folder: Path, run: str) -> Checkpoint | None:

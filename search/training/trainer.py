@@ -10,6 +10,7 @@ import torch
 
 from evaluators.data import DetectionData
 from foundation.errors import UserError
+from search.atomic import remove_leftovers
 from search.training import scales
 from search.training.checkpoint import find_checkpoint
 from search.training.data.cache import ImageCache
@@ -105,6 +106,7 @@ def _with_retry(
 ) -> TrainedNetwork:
     """Run to the end from the last checkpoint or the start; `begin` is told why an attempt before it failed."""
     folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder)
 
     def attempt(retry: str) -> TrainedNetwork:
         checkpoint = find_checkpoint(folder, name)

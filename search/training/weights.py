@@ -1,6 +1,5 @@
 """Trained weights on disk: safetensors of a detector in training form."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from foundation.errors import UserError
+from search.atomic import written_whole
 from yolov6space.candidate import ModelSpec
 from yolov6space.networks import Detector, build
 
@@ -19,15 +19,8 @@ CLASS_LAYER = ".cls_pred."
 def save_detector(detector: Detector, path: Path, metadata: Mapping[str, str] | None = None) -> None:
     """Write the weights atomically: a kill leaves the old file or the whole new one."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:  # not `save_file`, which keeps others from reading the file
-            file.write(save(state, dict(metadata or {})))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(path) as file:  # not `save_file`, which keeps others from reading the file
+        file.write(save(state, dict(metadata or {})))
 
 
 def load_detector(model: ModelSpec, num_classes: int, weights: Path) -> Detector:

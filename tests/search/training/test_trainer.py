@@ -106,6 +106,16 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(
     assert len(entered) == 10 - 8
 
 
+def test_what_a_kill_in_the_midst_of_a_write_left_is_gone_after_the_next_run(
+    tiny: Candidate, rectangles: DetectionData, folder: Path
+) -> None:
+    folder.mkdir()
+    for name in (f".{FILE}.4711", ".weights.safetensors.4711", ".trained.json.4711"):
+        (folder / name).touch()
+    train(tiny, rectangles, options(epochs=1), folder=folder)
+    assert [path.name for path in folder.iterdir()] == ["weights.safetensors"]
+
+
 def test_a_taught_run_survives_kills_too_and_knows_its_teacher(
     tiny: Candidate, rectangles: DetectionData, tmp_path: Path
 ) -> None:
