@@ -44,6 +44,7 @@ class Plan:
 
     Attributes:
         steps_per_epoch: may be fractional; batches run on over the end of an epoch.
+        bias_lr: learning rate of biases in the first step.
         augmentation: of the strong part of the run.
         resumed_weights: whether the run starts from trained weights: no bias warm-up and no ATSS then.
     """
@@ -54,6 +55,7 @@ class Plan:
     lr: float
     augmentation: Augmentation
     resumed_weights: bool = False
+    bias_lr: float = WARMUP_BIAS_LR
 
     @classmethod
     def of(
@@ -77,6 +79,10 @@ class Plan:
             ),
             resumed_weights=resumed_weights,
         )
+
+    def slower(self, share: float) -> "Plan":
+        """The same at that share of all its learning rates."""
+        return replace(self, lr=share * self.lr, bias_lr=share * self.bias_lr)
 
     @property
     def warmup_steps(self) -> int:
@@ -103,7 +109,7 @@ class Plan:
         cosine = FINAL_LR_SHARE + (1 - FINAL_LR_SHARE) * 0.5 * (1 + math.cos(math.pi * step / self.steps))
         if step >= self.warmup_steps:
             return cosine
-        start = WARMUP_BIAS_LR / self.lr if bias and not self.resumed_weights else 0.0
+        start = self.bias_lr / self.lr if bias and not self.resumed_weights else 0.0
         return start + (cosine - start) * (step + 1) / (self.warmup_steps + 1)
 
     def momentum(self, step: int) -> float:

@@ -108,7 +108,8 @@ def _with_retry(
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
 
-    def attempt(retry: str) -> TrainedNetwork:
+    def attempt(retry: str) -> TrainedNetwork | str:
+        """The network, or why this first attempt failed; by then nothing holds what it trained any more."""
         checkpoint = find_checkpoint(folder, name)
         retry = retry or (checkpoint.state["retry"] if checkpoint else "")
         run = begin(retry)
@@ -121,10 +122,14 @@ def _with_retry(
                 raise TrainingDiverged(
                     f"{retry}; and at {RETRY_RATE:g} of the learning rate: {error}"
                 ) from error
-            reason = str(error)
-        return attempt(reason)
+            return str(error)
 
-    return attempt("")
+    first = attempt("")
+    if not isinstance(first, str):
+        return first
+    second = attempt(first)
+    assert not isinstance(second, str)  # a second failure is raised
+    return second
 
 
 def _find_scales(
@@ -175,7 +180,7 @@ def _plan(
     resumed_weights: bool = False,
 ) -> Plan:
     plan = Plan.of(candidate.model, options, len(cache), resumed_weights=resumed_weights)
-    return dataclasses.replace(plan, lr=RETRY_RATE * plan.lr) if retry else plan
+    return plan.slower(RETRY_RATE) if retry else plan
 
 
 def _loader(cache: ImageCache, options: TrainingOptions, plan: Plan) -> Loader:

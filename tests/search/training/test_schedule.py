@@ -65,6 +65,15 @@ def test_warmup_of_biases_and_momentum() -> None:
     )
 
 
+def test_a_slower_plan_has_lower_rates_from_the_first_step_on() -> None:
+    made = plan(epochs=300, images=1600, batch=16)
+    slower = made.slower(0.3)
+    for step in (0, 500, 1000, made.steps - 1):
+        for bias in (False, True):
+            rate = made.lr * made.lr_factor(step, bias=bias)
+            assert slower.lr * slower.lr_factor(step, bias=bias) == pytest.approx(0.3 * rate)
+
+
 def test_trained_weights_are_not_shaken_at_the_start() -> None:
     options = TrainingOptions(epochs=20, image_size=192)
     again = Plan.of(get("YOLOv6-N").model, options, 200, resumed_weights=True)

@@ -2,7 +2,9 @@
 
 import dataclasses
 import errno
+import gc
 import time
+import weakref
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -252,6 +254,23 @@ def test_a_run_that_diverges_goes_back_once_and_on_at_a_lower_rate(
     for (_, rate), (_, before) in zip(done[5:], honest[back_to:10], strict=True):
         assert rate == pytest.approx(trainer_module.RETRY_RATE * before)
     assert "not finite at step 6" in trained.retry and "not finite at step 6" in seen[-1].line()
+
+
+def test_a_retry_does_not_keep_the_network_that_diverged(
+    tiny: Candidate, rectangles: DetectionData, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    diverging_at(1, 1, monkeypatch)
+    honest, networks, alive = Stepper.of, [], []
+
+    def of(detector: Detector, *arguments: object, **named: object) -> Stepper:
+        gc.collect()
+        alive.append([network() is not None for network in networks])
+        networks.append(weakref.ref(detector))
+        return honest(detector, *arguments, **named)
+
+    monkeypatch.setattr(Stepper, "of", of)
+    train(tiny, rectangles, options(epochs=1), folder=folder)
+    assert alive == [[], [False]]
 
 
 def test_a_run_that_diverges_twice_says_both_reasons(
