@@ -12,6 +12,7 @@ Folder layout:
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -200,14 +201,16 @@ def _train(
         device_guard=guard,
         init_weights=asked.init,
         teacher=teacher,
-        judge=lambda detector: _ap(detector, data, options.image_size),
+        judge=lambda detector: _ap(detector, data, options.image_size, guard),
     )
 
 
-def _ap(detector: Detector, data: DetectionData, size: int) -> float | None:
+def _ap(
+    detector: Detector, data: DetectionData, size: int, guard: Callable[[], AbstractContextManager[None]]
+) -> float | None:
     from evaluators.accuracy import TorchEngine, judge
 
-    judged = judge(TorchEngine(detector, BATCH_OF_ENGINE), data.split("val"), image_size=size)
+    judged = judge(TorchEngine(detector, BATCH_OF_ENGINE), data.split("val"), image_size=size, guard=guard)
     ap: float | None = judged.figures.to_dict()["AP"]
     return ap
 

@@ -98,7 +98,7 @@ class Run:
                 if due and done < steps and self.watch.calm:
                     self._save(done)
                     last_save = time.monotonic()
-        return self._finish()
+        return self._finish(device_guard)
 
     def _timed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The same batches; how long the network waited for them is added up."""
@@ -125,9 +125,10 @@ class Run:
         with torch.random.fork_rng():  # a judged run gives the same weights as one that is not
             return self.judge(self._averaged())
 
-    def _finish(self) -> TrainedNetwork:
+    def _finish(self, device_guard: DeviceGuard) -> TrainedNetwork:
         averaged = self._averaged()
-        renew_statistics(averaged, self.loader, self.plan, self.stepper.device, self.stepper.dtype)
+        stepper = self.stepper
+        renew_statistics(averaged, self.loader, self.plan, stepper.device, stepper.dtype, device_guard)
         weights = self.folder / WEIGHTS_FILE
         save_detector(averaged, weights, {"run": self.name, "epochs": str(self.options.epochs)})
         remove_checkpoint(self.folder)

@@ -1,5 +1,8 @@
 """BatchNorm statistics for the averaged weights, measured rather than averaged."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
 import torch
 from torch import nn
 
@@ -13,12 +16,17 @@ BATCHES = 16
 
 @torch.no_grad()
 def renew_statistics(
-    averaged: Detector, loader: Loader, plan: Plan, device: torch.device, dtype: torch.dtype
+    averaged: Detector,
+    loader: Loader,
+    plan: Plan,
+    device: torch.device,
+    dtype: torch.dtype,
+    guard: Callable[[], AbstractContextManager[object]],
 ) -> None:
     """Replace the BatchNorm statistics of `averaged` by those its own weights have on the last pictures.
 
     Averages of statistics lag behind weights that move fast, which short runs feel most (arXiv 2105.07576,
-    "precise BN"). Costs `BATCHES` forward passes.
+    "precise BN"). Costs `BATCHES` forward passes, each inside a `guard`.
     """
     norms = [module for module in averaged.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
@@ -28,7 +36,7 @@ def renew_statistics(
     averaged.train()
     for step in range(max(0, plan.steps - BATCHES), plan.steps):
         images = loader.batch(step).images.to(device, memory_format=memory_format(device))
-        with autocast(dtype, device):
+        with guard(), autocast(dtype, device):
             averaged(images)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

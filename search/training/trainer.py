@@ -53,7 +53,7 @@ def train(
 
     Args:
         folder: made if absent; belongs to this run alone.
-        device_guard: entered around every step, so that others can have the device to themselves.
+        device_guard: entered around every step and every other pass, so that others can have the device to themselves.
         init_weights: safetensors to start from; class predictors of another number of classes are left out.
         teacher: distil from this network; what the candidate's recipe says of distillation is the caller's to see to.
         judge: AP of a detector (it stays as it is), for a look on the way every `options.judge_epochs`.

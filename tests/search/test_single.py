@@ -1,6 +1,8 @@
 """One training outside a search: the whole way to an artefact, again, and refused."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -16,6 +18,7 @@ from search.single_options import SingleTraining
 from search.single_record import RECORD
 from search.train import main
 from yolov6space.candidate import Candidate, Precision
+from yolov6space.networks import build
 
 
 @pytest.fixture
@@ -59,6 +62,18 @@ def test_a_network_is_trained_judged_and_written(
     assert json.loads(CliRunner().invoke(main, again).stdout) == result
     with pytest.raises(UserError, match=r"another epochs .2, now 3"):
         run_single(asked(spec, rectangles, out, precision="int8", epochs=3))
+
+
+def test_a_look_on_the_way_pauses_while_somebody_measures(tiny: Candidate, rectangles: DetectionData) -> None:
+    passes = []
+
+    @contextmanager
+    def guard() -> Iterator[None]:
+        passes.append(1)
+        yield
+
+    single._ap(build(tiny.model, 2).eval(), rectangles, 64, guard)
+    assert len(passes) == len(rectangles.split("val"))
 
 
 def test_a_kill_after_training_does_not_repeat_it(
