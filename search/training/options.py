@@ -27,7 +27,8 @@ class TrainingOptions:
         lr: peak learning rate; None for the plan's own.
         threads: CPU threads of torch; None leaves them as they are.
         workers: background threads that prepare batches.
-        deadline: `time.monotonic()` by which training must have ended; None for no limit.
+        deadline: `time.monotonic()` by which training must have ended; None for no limit. A run that would not is
+            given up with a checkpoint.
         amp: `auto` is bf16 where the CPU computes it natively, on a GPU bf16, else fp16; `off` is float32.
         cache_mib: memory for decoded images; None for a quarter of what is available.
         checkpoint_seconds: time between two checkpoints.

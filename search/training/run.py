@@ -23,7 +23,6 @@ WEIGHTS_FILE = "weights.safetensors"
 REPORT_SECONDS = 0.5
 SLOW_STEPS = 5  # the first steps choose kernels and find memory: they say nothing about the speed
 JUDGED_STEPS = 20  # steps before the speed is known well enough to foresee the end
-LATE_TOLERANCE = 1.1  # a run is given up when it would take this much longer than the time that is left
 
 ProgressCallback = Callable[[TrainingProgress], None]
 DeviceGuard = Callable[[], AbstractContextManager[object]]
@@ -159,7 +158,9 @@ class Run:
             self.steady_since = now
         counted = done - SLOW_STEPS
         needed = (now - self.steady_since) / counted * left if counted > 0 else 0.0
-        if time_left <= 0 or (done >= JUDGED_STEPS and needed > LATE_TOLERANCE * time_left):
+        if time_left <= 0 or (done >= JUDGED_STEPS and needed > time_left):
+            if self.watch.calm:
+                self._save(self.plan.steps - left)
             raise OutOfTime(
                 f"training needs {needed:.0f} s more for {left} of {self.plan.steps} steps "
                 f"and has {max(0.0, time_left):.0f} s"

@@ -5,8 +5,9 @@ import errno
 import gc
 import time
 import weakref
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -25,6 +26,8 @@ from search.training import (
 )
 from search.training import trainer as trainer_module
 from search.training.checkpoint import FILE
+from search.training.health import LossWatch
+from search.training.run import Run
 from search.training.step import Stepper
 from search.training.weights import same_weights, save_detector
 from yolov6space.candidate import Candidate
@@ -210,6 +213,27 @@ def test_a_run_that_cannot_end_in_time_is_given_up_at_once(
     started = time.monotonic()
     with pytest.raises(OutOfTime, match=r"needs \d+ s more for \d+ of 25000 steps"):
         train(tiny, rectangles, options(epochs=10000, deadline=started + 2), folder=folder)
+
+
+def test_what_was_out_of_time_is_not_lost(
+    tiny: Candidate, rectangles: DetectionData, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = diverging_at(-1, 0, monkeypatch)
+    for _ in range(2):
+        with pytest.raises(OutOfTime):
+            train(tiny, rectangles, options(deadline=time.monotonic()), folder=folder)
+    assert [step for step, _ in done] == [0, 1]
+
+
+@pytest.mark.parametrize(("left_s", "late"), [(104.0, True), (106.0, False)])
+def test_the_deadline_is_where_it_was_set(monkeypatch: pytest.MonkeyPatch, left_s: float, late: bool) -> None:
+    """After 25 steps, the last 20 of which took a second each; 105 are left."""
+    run = Run.__new__(Run)
+    run.options, run.stepper = options(deadline=1000.0 + left_s), Mock(plan=Mock(steps=130))
+    run.steady_since, run.watch = 1000.0 - 20.0, LossWatch()
+    monkeypatch.setattr(Run, "_save", lambda self, step: None)
+    with pytest.raises(OutOfTime) if late else nullcontext():
+        run._check_deadline(25, 105, 1000.0)
 
 
 def diverging_at(step: int, times: int, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float]]:
