@@ -79,8 +79,8 @@ class TimePlan:
         """Predicted seconds of training on `images` for `epochs`, and deploying, a network of this cost."""
         return images * epochs * self._per_image(gflops) + self.deploy_seconds
 
-    def epochs_within(self, seconds: float, gflops: float, images: int) -> int:
-        """Most epochs that fit into `seconds`, deployment included; may be zero."""
+    def epochs_within(self, seconds: float, gflops: float, images: float) -> int:
+        """Most epochs over so many images that fit into `seconds`, deployment included; may be zero."""
         fitting = (seconds - self.deploy_seconds) / (images * self._per_image(gflops))
         return max(0, math.floor(min(MAX_EPOCHS, fitting)))
 

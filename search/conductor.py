@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from evaluators.artefact import WEIGHTS_FILE
 from search.budget import LONGER_TRAINING, TimePlan
 from search.early import ap_to_beat
+from search.effort import all_epochs, epochs_share, teaching_cost
 from search.estimates import Estimator, over_limit
 from search.evidence import deployed_evidence, measurement_from, over_target
 from search.knowledge import Knowledge
 from search.roles import Gate, Judge, JudgementError, Policy, View
-from search.stages import TrainJob, teaching_cost
+from search.stages import TrainJob
 from search.study import Known
 from storage.errors import LeaseLostError
 from storage.follow import StudyFollower
@@ -237,7 +238,9 @@ class Conductor:
         epochs = min(
             round(self.policy.epochs * LONGER_TRAINING),
             self.plan.epochs_within(
-                self.plan.left() * (0.9 if last else 0.55), gflops, self.policy.train_images
+                self.plan.left() * (0.9 if last else 0.55),
+                gflops,
+                self.policy.train_images * epochs_share(candidate.model),
             ),
         )
         if epochs < max(1, self.policy.epochs // 2):
@@ -405,7 +408,8 @@ class Conductor:
         return self._knowledge.beliefs()
 
     def _training_seconds(self, candidate: Candidate, epochs: int) -> float:
-        return self.plan.seconds_for(self._knowledge.gflops(candidate), self.policy.train_images, epochs)
+        passes = all_epochs(candidate.model, epochs)
+        return self.plan.seconds_for(self._knowledge.gflops(candidate), self.policy.train_images, passes)
 
 
 def _latency_words(measured: NewMeasurement | None, trial: TrialRecord) -> str:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from foundation.cli import progress
 from foundation.errors import UserError
 from search.deploying import deploy, describe_artefact
+from search.effort import TEACHER_SHARE, epochs_share
 from search.single_options import SingleTraining
 from search.single_record import claim, write_record
 from search.single_watch import Watch, require_tensorboard
@@ -148,18 +149,19 @@ def _timed(
 
 
 def _teaching_cost(asked: SingleTraining, other: Teacher | None, classes: int) -> float:
-    """How many times a plain training's time this one takes: a forward pass is a third of a training step."""
+    """How many times a plain training's time this one takes, its teacher's and the search for scales included."""
     from yolov6space.cost import cost
 
+    plain = epochs_share(asked.candidate.model)
     if asked.teacher == "self":
-        return 1 + 1 + 1 / 3
+        return 2 * plain + TEACHER_SHARE
     if other is None:
-        return 1.0
+        return plain
     flops = [
         cost(model, num_classes=classes, image_size=640).flops
         for model in (other.model, asked.candidate.model)
     ]
-    return 1 + flops[0] / flops[1] / 3
+    return plain + TEACHER_SHARE * flops[0] / flops[1]
 
 
 def _train(

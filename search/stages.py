@@ -99,14 +99,6 @@ class TrainJob:
         return cls(**data)
 
 
-def teaching_cost(candidate: Candidate) -> float:
-    """How many times a plain training's time a longer training of this candidate takes.
-
-    A teacher's forward pass, where it has one, is a third of a training step.
-    """
-    return 4 / 3 if candidate.recipe.distillation == "self" else 1.0
-
-
 @lru_cache(maxsize=2)
 def _data(source: str) -> DetectionData:
     from evaluators.data import load_data

@@ -112,7 +112,8 @@ class TrainedNetwork:
 
     Attributes:
         weights: safetensors of the averaged weights (EMA), training form.
-        seconds: wall time of training, earlier interrupted parts included.
+        images_seen: with those of the search for scales, where there was one (RepOptimizer).
+        seconds: wall time of training, earlier interrupted parts and the search for scales included.
         losses: mean terms of the loss over the last tenth of the steps.
         retry: why it went back to a checkpoint and on at a lower rate; empty if it did not.
     """

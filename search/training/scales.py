@@ -3,33 +3,61 @@
 The second half, scale-aware SGD, is in `step.Stepper`; what the scales mean is in `yolov6space.networks.repopt`.
 """
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from search.atomic import write_text_whole
 from search.training.options import TrainedNetwork
+from search.training.run import WEIGHTS_FILE
 from search.training.weights import read_weights
 from yolov6space.candidate import ModelSpec
 from yolov6space.networks.repopt import Scales, build_scale_search, learned_scales
 
-SHARE = (
-    0.1  # of the epochs, on top of them; the paper searches on another data set and leaves the length open
-)
 FOLDER = "scales"
+_RECORD = "found.json"  # beside the weights of the search form
 
 
-def search_epochs(epochs: int) -> int:
-    """Epochs of the search for scales before a training of that many."""
-    return max(1, round(SHARE * epochs))
+@dataclass(frozen=True, slots=True)
+class FoundScales:
+    """What a search for scales ended with.
 
-
-def scales_from(trained: TrainedNetwork | Path, model: ModelSpec, num_classes: int) -> dict[str, Scales]:
-    """The scales by layer name that a search form has learnt.
-
-    Raises:
-        UserError: the weights are missing or damaged.
+    Attributes:
+        scales: by layer name.
+        seconds, images_seen: that it took.
     """
-    weights = trained if isinstance(trained, Path) else trained.weights
+
+    scales: dict[str, Scales]
+    seconds: float
+    images_seen: int
+
+
+def found_before(folder: Path, run: str, model: ModelSpec, num_classes: int) -> FoundScales | None:
+    """What this very run has found already, None when there is nothing of it."""
+    try:
+        told = json.loads((folder / _RECORD).read_text())
+        if told["run"] != run or not (folder / WEIGHTS_FILE).is_file():
+            return None
+        seconds, images_seen = float(told["seconds"]), int(told["images_seen"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return FoundScales(_scales_from(folder / WEIGHTS_FILE, model, num_classes), seconds, images_seen)
+
+
+def keep_found(
+    trained: TrainedNetwork, folder: Path, run: str, model: ModelSpec, num_classes: int
+) -> FoundScales:
+    """The scales of a trained search form, noted for when this run is killed and called again."""
+    told = {"run": run, "seconds": trained.seconds, "images_seen": trained.images_seen}
+    write_text_whole(folder / _RECORD, json.dumps(told))
+    scales = _scales_from(trained.weights, model, num_classes)
+    return FoundScales(scales, trained.seconds, trained.images_seen)
+
+
+def _scales_from(weights: Path, model: ModelSpec, num_classes: int) -> dict[str, Scales]:
+    """Raises UserError when the weights are damaged."""
     with torch.random.fork_rng(devices=[]):
         network = build_scale_search(model, num_classes)
     network.load_state_dict(read_weights(weights))

@@ -11,6 +11,7 @@ import torch
 from evaluators.data import DetectionData
 from foundation.errors import UserError
 from search.atomic import remove_leftovers
+from search.effort import has_scale_search, scale_search_epochs
 from search.training import scales
 from search.training.checkpoint import find_checkpoint
 from search.training.data.cache import ImageCache
@@ -19,13 +20,13 @@ from search.training.data.sampler import Sampler
 from search.training.distill import Teacher, TeacherNetwork
 from search.training.numerics import training_device
 from search.training.options import TrainedNetwork, TrainingDiverged, TrainingOptions, TrainingProgress
-from search.training.run import WEIGHTS_FILE, DeviceGuard, Judge, ProgressCallback, Run
+from search.training.run import DeviceGuard, Judge, ProgressCallback, Run
 from search.training.schedule import Plan
 from search.training.step import Stepper
 from search.training.weights import initialise_from, load_detector
 from yolov6space.candidate import Candidate, digest
 from yolov6space.networks import Detector, build
-from yolov6space.networks.repopt import Scales, apply_scales, build_scale_search
+from yolov6space.networks.repopt import apply_scales, build_scale_search
 
 CHECKPOINT_FORMAT = 2
 RETRY_RATE = 0.3  # of the learning rate, after a run has diverged
@@ -72,13 +73,13 @@ def train(
     with process_settings(options):
         taught = None if teacher is None else TeacherNetwork(_teacher(teacher, classes))
         found = None
-        if candidate.model.conv == "repopt":
+        if has_scale_search(candidate.model):
             found = _find_scales(candidate, classes, options, cache, folder, name, on_progress, device_guard)
 
         def begin(retry: str) -> Run:
             torch.manual_seed(options.seed)
             detector = build(candidate.model, classes)
-            multipliers = None if found is None else apply_scales(detector, found)
+            multipliers = None if found is None else apply_scales(detector, found.scales)
             if init_weights is not None:
                 initialise_from(detector, init_weights)
             plan = _plan(candidate, options, cache, retry, resumed_weights=init_weights is not None)
@@ -94,7 +95,14 @@ def train(
             )
             return Run(stepper, _loader(cache, options, plan), options, folder, name, retry, judge)
 
-        return _with_retry(begin, folder, name, on_progress, device_guard)
+        trained = _with_retry(begin, folder, name, on_progress, device_guard)
+        if found is None:
+            return trained
+        return dataclasses.replace(
+            trained,
+            seconds=trained.seconds + found.seconds,
+            images_seen=trained.images_seen + found.images_seen,
+        )
 
 
 def _with_retry(
@@ -141,13 +149,13 @@ def _find_scales(
     name: str,
     on_progress: ProgressCallback | None,
     device_guard: DeviceGuard,
-) -> dict[str, Scales]:
+) -> scales.FoundScales:
     """Those found before by this very run, else by a training of the search form."""
     own = folder / scales.FOLDER
-    weights, record = own / WEIGHTS_FILE, own / name
-    if record.exists() and weights.exists():
-        return scales.scales_from(weights, candidate.model, classes)
-    shorter = dataclasses.replace(options, epochs=scales.search_epochs(options.epochs), judge_epochs=None)
+    before = scales.found_before(own, name, candidate.model, classes)
+    if before is not None:
+        return before
+    shorter = dataclasses.replace(options, epochs=scale_search_epochs(options.epochs), judge_epochs=None)
 
     def begin(retry: str) -> Run:
         torch.manual_seed(options.seed)
@@ -167,8 +175,7 @@ def _find_scales(
             on_progress(dataclasses.replace(progress, phase="scales"))
 
     trained = _with_retry(begin, own, name, tell, device_guard)
-    record.touch()
-    return scales.scales_from(trained.weights, candidate.model, classes)
+    return scales.keep_found(trained, own, name, candidate.model, classes)
 
 
 def _plan(

@@ -1,8 +1,12 @@
 """Time: predictions from two timed networks, and what finished jobs teach."""
 
+from dataclasses import replace
+
 import pytest
 
 from search.budget import MAX_EPOCHS, MIN_EPOCHS, TimePlan, TrainingCost, exploration_epochs
+from search.effort import all_epochs, epochs_share, teaching_cost
+from yolov6space.variants import get
 
 
 def test_line_through_two_networks() -> None:
@@ -32,3 +36,16 @@ def test_exploration_epochs_stay_in_bounds() -> None:
     assert exploration_epochs(1.0, 100.0) == MIN_EPOCHS
     assert exploration_epochs(1e9, 1.0) == MAX_EPOCHS
     assert MIN_EPOCHS < exploration_epochs(1500.0, 9.0) < MAX_EPOCHS
+
+
+def test_a_search_for_scales_and_a_teacher_take_their_time() -> None:
+    plain = get("YOLOv6-N")
+    repopt = replace(plain, model=replace(plain.model, conv="repopt"))
+    taught = replace(plain, recipe=replace(plain.recipe, distillation="self"))
+    assert [all_epochs(plain.model, 20), all_epochs(repopt.model, 20), all_epochs(repopt.model, 2)] == [
+        20,
+        22,
+        3,
+    ]
+    assert (epochs_share(plain.model), epochs_share(repopt.model)) == (1.0, 1.1)
+    assert (teaching_cost(plain), teaching_cost(taught)) == (1.0, 4 / 3)

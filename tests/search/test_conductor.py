@@ -346,6 +346,15 @@ def test_time_budget_ends_the_search(repository: Repository) -> None:
     assert one.done and 0.5 * 600 < clock.now <= 600 * 1.02
 
 
+def test_the_search_for_scales_is_part_of_the_time_a_training_takes(repository: Repository) -> None:
+    plain = next(fixed_trials())[1]
+    repopt = replace(plain, model=replace(plain.model, conv="repopt"))
+    one = conductor(repository, budget_s=1000)
+    deploying = one.plan.deploy_seconds
+    plain_s, repopt_s = (one._training_seconds(candidate, 20) - deploying for candidate in (plain, repopt))
+    assert repopt_s / plain_s == pytest.approx(1.1 * gflops(repopt) / gflops(plain))
+
+
 def test_release_running_puts_back_to_waiting(repository: Repository) -> None:
     one = conductor(repository)
     job = one.next_job()

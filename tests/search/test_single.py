@@ -1,5 +1,6 @@
 """One training outside a search: the whole way to an artefact, again, and refused."""
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -117,6 +118,20 @@ def test_a_network_teaches_itself_and_another(
     other = run_single(asked(spec, rectangles, tmp_path / "other", teacher=network, epochs=1))
     assert taught[2] == ("run", out / "network" / "weights.safetensors")
     assert other["training"]["losses"]["distillation"] > 0
+
+
+def test_minutes_are_shared_with_a_teacher_and_the_search_for_scales(
+    spec: Path, rectangles: DetectionData, tmp_path: Path, tiny: Candidate
+) -> None:
+    repopt = tmp_path / "repopt.json"
+    network = dataclasses.replace(tiny, model=dataclasses.replace(tiny.model, conv="repopt"))
+    repopt.write_text(json.dumps(network.to_dict()))
+    costs = [
+        single._teaching_cost(asked(file, rectangles, tmp_path, teacher=teacher), None, 2)
+        for file in (spec, repopt)
+        for teacher in ("none", "self")
+    ]
+    assert costs == pytest.approx([1.0, 2 + 1 / 3, 1.1, 2.2 + 1 / 3])
 
 
 def test_minutes_become_epochs_once(

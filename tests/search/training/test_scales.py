@@ -1,6 +1,7 @@
 """RepOptimizer training: scales first, then gradients times what they prescribe; safe to kill in both halves."""
 
 import dataclasses
+import json
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -85,11 +86,25 @@ def test_scales_are_found_first_and_a_kill_in_either_half_changes_nothing(
     unbroken = train(repopt, rectangles, told, folder=tmp_path / "unbroken", on_progress=seen.append)
     assert {now.phase for now in seen} == {"scales", ""} and seen[0].phase == "scales"
     assert (unbroken.steps, seen[0].steps) == (25, 2)
+    assert unbroken.images_seen == (25 + 2) * 8
     broken = tmp_path / "broken"
     for steps in (1, 4, 9):  # two steps find the scales
         with pytest.raises(Killed):
             train(repopt, rectangles, told, folder=broken, device_guard=kill_after(steps))
-    weights = train(repopt, rectangles, told, folder=broken).weights
+    found = json.loads((broken / "scales" / "found.json").read_text())
+    again = train(repopt, rectangles, told, folder=broken)
+    weights = again.weights
+    assert again.images_seen == unbroken.images_seen and again.seconds > found["seconds"] > 0
     assert same_weights(
         load_detector(repopt.model, 2, unbroken.weights), load_detector(repopt.model, 2, weights)
     )
+
+
+def test_scales_that_another_run_found_in_the_folder_are_not_used(
+    repopt: Candidate, rectangles: DetectionData, tmp_path: Path
+) -> None:
+    for seed in (1, 2, 1):
+        seen: list[TrainingProgress] = []
+        told = options(epochs=1, seed=seed)
+        train(repopt, rectangles, told, folder=tmp_path / "run", on_progress=seen.append)
+        assert "scales" in {now.phase for now in seen}
