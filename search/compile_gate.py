@@ -14,8 +14,8 @@ from search.stages import Bench, class_count
 from yolov6space.candidate import Candidate
 
 if TYPE_CHECKING:
+    from search.remote_judge import RemoteJudge
     from search.roles import Gate
-    from search.workers import RemoteJudge
 
 GATE_TIMEOUT_S = 240.0  # below the time limit of a judgement
 

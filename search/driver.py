@@ -23,11 +23,12 @@ from search.conductor import Conductor
 from search.estimates import estimator_for, judging_hardware
 from search.keeper import Keeper, kept_leases
 from search.options import DEFAULT_TIME_BUDGET_S, DEFAULT_TRAIN_BATCH, SearchOptions
+from search.remote_judge import RemoteJudge
 from search.roles import JudgementError, Policy
 from search.stages import Bench
 from search.view import SearchView
 from search.warm_start import older_results
-from search.workers import RemoteJudge, ray_session, run_jobs
+from search.workers import ray_session, run_jobs
 from storage import Repository, StudyRecord, TrialRecord, url_default
 from storage.follow import StudyFollower
 from storage.urls import STORAGE_VARIABLE, has_password

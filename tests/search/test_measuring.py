@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from foundation.errors import UserError
-from search import workers
+from search import remote_judge, workers
 from search.roles import JudgementError
 from search.stages import Bench
 
@@ -25,7 +25,7 @@ BENCH = Bench(
 )
 
 
-class BreakableJudge(workers._Judge):
+class BreakableJudge(remote_judge._Judge):
     """In place of the real one: does what the candidate says."""
 
     def latency(self, candidate):
@@ -51,16 +51,16 @@ def session():
 
 @pytest.fixture
 def judge(session, monkeypatch):
-    monkeypatch.setattr(workers, "_Judge", BreakableJudge)
-    monkeypatch.setattr(workers, "JUDGEMENT_TIMEOUT_S", 60.0)
-    return workers.RemoteJudge(BENCH)
+    monkeypatch.setattr(remote_judge, "_Judge", BreakableJudge)
+    monkeypatch.setattr(remote_judge, "JUDGEMENT_TIMEOUT_S", 60.0)
+    return remote_judge.RemoteJudge(BENCH)
 
 
 def test_all_who_measure_on_a_device_share_one_process_that_holds_it(judge):
     import ray
 
     pid = judge({"do": "measure"})["pid"]
-    worker = workers.RemoteJudge(BENCH)
+    worker = remote_judge.RemoteJudge(BENCH)
     assert worker.deployed("folder") == {"pid": pid, "folder": "folder"}
     assert ray.available_resources().get("device:cpu", 0) == 0
 
@@ -74,18 +74,20 @@ def test_a_failure_a_crash_and_a_hang_fail_one_candidate_each(judge, monkeypatch
         judge({"do": "crash"})
     second = judge({"do": "measure"})["pid"]
     assert second != pid
-    monkeypatch.setattr(workers, "JUDGEMENT_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(remote_judge, "JUDGEMENT_TIMEOUT_S", 1.0)
     with pytest.raises(JudgementError, match="hung"):
         judge({"do": "hang"})
-    monkeypatch.setattr(workers, "JUDGEMENT_TIMEOUT_S", 60.0)
+    monkeypatch.setattr(remote_judge, "JUDGEMENT_TIMEOUT_S", 60.0)
     assert judge({"do": "measure"})["pid"] not in (pid, second)
 
 
 def test_waiting_for_ones_turn_is_not_hanging(judge, monkeypatch):
     pid = judge({"do": "measure"})["pid"]
-    monkeypatch.setattr(workers, "JUDGEMENT_TIMEOUT_S", 2.0)
+    monkeypatch.setattr(remote_judge, "JUDGEMENT_TIMEOUT_S", 2.0)
     with ThreadPoolExecutor(4) as askers:
-        answers = list(askers.map(lambda _: workers.RemoteJudge(BENCH)({"do": "take a while"}), range(4)))
+        answers = list(
+            askers.map(lambda _: remote_judge.RemoteJudge(BENCH)({"do": "take a while"}), range(4))
+        )
     assert [answer["pid"] for answer in answers] == [pid] * 4
 
 
