@@ -111,6 +111,7 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
             folder=str(folder.resolve()),
             target_ms=options.target_ms,
             device=judging_hardware(hardware).device,
+            workers=options.worker_count(),
         )
         wanted = _settings(options, data, hardware, space, image_size)
         known = _known_study(repository, name, wanted, options)

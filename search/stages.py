@@ -6,28 +6,24 @@ crosses process borders and ends in a database.
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.atomic import write_text_whole
 from search.budget import TrainingCost
 from search.deploying import deploy, describe_artefact
 from search.estimates import deployable, judging_hardware
-from search.roles import JudgementError
-from yolov6space.candidate import Candidate, digest
+from search.job_weights import weights_digest, weights_of
+from yolov6space.candidate import Candidate
 
 if TYPE_CHECKING:
     from evaluators.artefact import Artefact
     from evaluators.data import DetectionData
     from evaluators.latency import Hardware, Measurement
-    from search.training import TrainedNetwork, TrainingProgress
+    from search.training import TrainingProgress
 
 NEAR_LIMIT = 1.2  # within this factor of the limit one measurement does not settle it
 NEAR_LIMIT_DISTURBED = 2.0  # the same for one that was disturbed
@@ -45,6 +41,7 @@ class Bench:
         folder: where weights and artefacts of the study go.
         target_ms: the limit; near it, or disturbed, a measurement is repeated.
         device: that is measured on, as the driver found it; names the process that measures there.
+        workers: that train at once and share the memory of a machine.
     """
 
     data: str
@@ -57,6 +54,7 @@ class Bench:
     folder: str
     target_ms: float
     device: str
+    workers: int = 1
 
     def size_of(self, candidate: Candidate) -> int:
         """Input size of a candidate: its own where the size is searched, else the study's."""
@@ -213,7 +211,7 @@ def train_and_deploy(
     data = _data(bench.data)
     wanted = resolve_hardware(bench.hardware)
     built = deployable(candidate, wanted)
-    trained = _train(job, candidate, bench, data, on_progress)
+    trained = weights_of(job, candidate, bench, data, on_progress)
     epochs = job.epochs + job.epochs_before
     started = time.perf_counter()
     result = deploy(
@@ -223,7 +221,7 @@ def train_and_deploy(
         hardware=judging_hardware(wanted),
         image_size=bench.size_of(candidate),
         batch=bench.batch,
-        folder=Path(bench.folder) / "artefacts" / f"{built.key}-{_training_digest(job, bench, data)}",
+        folder=Path(bench.folder) / "artefacts" / f"{built.key}-{weights_digest(job, bench, data)}",
         training={
             "epochs": epochs,
             "seed": bench.seed,
@@ -242,65 +240,3 @@ def train_and_deploy(
         "training_seconds": trained.seconds,
         "images_seen": trained.images_seen,
     }
-
-
-def _train(
-    job: TrainJob,
-    candidate: Candidate,
-    bench: Bench,
-    data: DetectionData,
-    on_progress: Callable[[TrainingProgress], None] | None,
-) -> TrainedNetwork:
-    """Train, or take the weights of an earlier candidate that this training does not tell from this one."""
-    from search.training import Teacher, TrainedNetwork, TrainingOptions, train
-
-    if not job.distils:
-        candidate = dataclasses.replace(
-            candidate, recipe=dataclasses.replace(candidate.recipe, distillation="none")
-        )
-    start = None if job.init_weights is None else Path(job.init_weights)
-    if start is not None and not start.is_file():
-        raise JudgementError(f"cannot be trained longer, its weights are gone: {start}")
-    folder = Path(bench.folder) / "weights" / f"{candidate.training_key}-{_training_digest(job, bench, data)}"
-    record = folder / "trained.json"
-    if record.exists():
-        known = TrainedNetwork(**json.loads(record.read_text()))
-        weights = folder / Path(known.weights).name
-        if weights.is_file():
-            return dataclasses.replace(known, weights=weights)
-    deadline = None if job.deadline is None else time.monotonic() + job.deadline - time.time()
-    options = TrainingOptions(
-        epochs=job.epochs,
-        image_size=bench.size_of(candidate),
-        batch=bench.train_batch,
-        seed=bench.seed,
-        threads=bench.threads,
-        deadline=deadline,
-    )
-    trained = train(
-        candidate,
-        data,
-        options,
-        folder=folder,
-        on_progress=on_progress,
-        device_guard=lambda: _not_while_measuring(bench),
-        init_weights=start,
-        teacher=Teacher(candidate.model, start) if start is not None and job.distils else None,
-    )
-    write_text_whole(record, json.dumps({**asdict(trained), "weights": trained.weights.name}))
-    return trained
-
-
-def _training_digest(job: TrainJob, bench: Bench, data: DetectionData) -> str:
-    """Names what the weights depend on besides the candidate, so that none are taken for another's."""
-    start = None if job.init_weights is None else Path(job.init_weights).parent.name
-    settings = [bench.image_size, bench.train_batch, bench.seed, job.epochs, job.epochs_before]
-    return digest([data.fingerprint, list(data.class_names), settings, start])
-
-
-def _not_while_measuring(bench: Bench) -> AbstractContextManager[None]:
-    """Training and measuring share a CPU: a step waits while somebody measures there."""
-    from evaluators.device_lock import working
-    from evaluators.latency import resolve_hardware
-
-    return working(judging_hardware(resolve_hardware(bench.hardware)).device)

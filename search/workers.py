@@ -13,7 +13,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -149,6 +149,17 @@ def trial_resources(threads: int) -> dict[str, float]:
     return {"cpu": max(1.0, cpus), "gpu": 1.0 if with_gpu else 0.0}
 
 
+def trainings_here(bench: Bench) -> int:
+    """How many of the trainings that run at once may share this worker's machine with it, itself included."""
+    import ray
+
+    here = ray.get_runtime_context().get_node_id()
+    node = next((one["Resources"] for one in ray.nodes() if one["NodeID"] == here), {})
+    needed = trial_resources(bench.threads)
+    fitting = min(node.get(kind.upper(), 0.0) // amount for kind, amount in needed.items() if amount)
+    return max(1, min(bench.workers, int(fitting)))
+
+
 @contextlib.contextmanager
 def watchdog(silence_s: float = WORKER_SILENCE_S) -> Iterator[Callable[[], None]]:
     """End this process if the block is silent for `silence_s`; it gives a function that says "alive".
@@ -177,6 +188,7 @@ def _run_job(config: dict[str, Any]) -> None:
 
     job = TrainJob.from_dict(json.loads(config[JOB]))
     bench = Bench(**json.loads(config[BENCH]))
+    bench = replace(bench, workers=trainings_here(bench))
 
     def tell(progress: Any) -> None:
         alive()

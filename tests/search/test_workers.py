@@ -7,14 +7,16 @@ import signal
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from search.causes import lost_cause
 from search.stages import Bench, TrainJob
-from search.workers import ray_session, run_jobs
+from search.workers import ray_session, run_jobs, trainings_here
 from storage import Repository, TrialState
 from tests.search.fakes import trained
 from tests.search.test_conductor import conductor
@@ -139,3 +141,24 @@ class Preempted(Exception):  # noqa: N818
 def test_causes_in_words(error: BaseException | None, words: str) -> None:
     assert words in lost_cause(error, time.monotonic())
     assert "hung" in lost_cause(error, time.monotonic() - 100, silence_s=60)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "workers", "here"),
+    [
+        ([{"CPU": 8.0}], 4, 4),  # one machine: all of them
+        ([{"CPU": 8.0}, {"CPU": 8.0}, {"CPU": 8.0}], 12, 4),  # a cluster: as many as fit here
+        ([{"CPU": 64.0, "GPU": 2.0}], 8, 2),
+        ([{"CPU": 1.0}], 3, 1),
+    ],
+)
+def test_how_many_trainings_share_a_machine(
+    bench: Bench, nodes: list[dict[str, float]], workers: int, here: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    told = [{"NodeID": str(place), "Alive": True, "Resources": node} for place, node in enumerate(nodes)]
+    monkeypatch.setattr(ray, "nodes", lambda: told)
+    context = SimpleNamespace(get_node_id=lambda: "0")
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
+    assert trainings_here(replace(bench, workers=workers, threads=2)) == here

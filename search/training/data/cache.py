@@ -21,18 +21,23 @@ class Sample:
     labels: NDArray[np.int64]
 
 
+def affordable_mib(processes: int = 1) -> int:
+    """A quarter of the memory that is available now, divided among so many processes with a cache each."""
+    import psutil
+
+    return int(psutil.virtual_memory().available) // (4 * processes * MIB)
+
+
 class ImageCache:
     """Images of a split with the longer side scaled to `size`; crowd regions are left out.
 
-    Images are decoded on first use and kept while they fit into `limit_mib` (None: a quarter of the memory
-    that is available now); the others are decoded again each time. May be used by several threads.
+    Images are decoded on first use and kept while they fit into `limit_mib` (None: what is affordable now); the others
+    are decoded again each time. May be used by several threads.
     """
 
     def __init__(self, split: Split, size: int, limit_mib: int | None = None) -> None:
-        import psutil
-
         self._split, self._size = split, size
-        self._limit = psutil.virtual_memory().available // 4 if limit_mib is None else limit_mib * MIB
+        self._limit = (affordable_mib() if limit_mib is None else limit_mib) * MIB
         self._kept: dict[int, Image] = {}
         self._used = 0
         self._accounts = threading.Lock()

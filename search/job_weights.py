@@ -1,0 +1,92 @@
+"""The weights of a job: trained, or found where an earlier job has left them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search.atomic import write_text_whole
+from search.estimates import judging_hardware
+from search.roles import JudgementError
+from yolov6space.candidate import digest
+
+if TYPE_CHECKING:
+    from evaluators.data import DetectionData
+    from search.stages import Bench, TrainJob
+    from search.training import TrainedNetwork, TrainingProgress
+    from yolov6space.candidate import Candidate
+
+
+def weights_of(
+    job: TrainJob,
+    candidate: Candidate,
+    bench: Bench,
+    data: DetectionData,
+    on_progress: Callable[[TrainingProgress], None] | None,
+) -> TrainedNetwork:
+    """Train, or take the weights of an earlier candidate that this training does not tell from this one.
+
+    Raises:
+        JudgementError: the weights to start from are gone.
+        OutOfTime, TrainingDiverged, UserError: as of `search.training.train`.
+    """
+    from search.training import Teacher, TrainedNetwork, TrainingOptions, train
+    from search.training.data.cache import affordable_mib
+
+    if not job.distils:
+        candidate = dataclasses.replace(
+            candidate, recipe=dataclasses.replace(candidate.recipe, distillation="none")
+        )
+    start = None if job.init_weights is None else Path(job.init_weights)
+    if start is not None and not start.is_file():
+        raise JudgementError(f"cannot be trained longer, its weights are gone: {start}")
+    folder = Path(bench.folder) / "weights" / f"{candidate.training_key}-{weights_digest(job, bench, data)}"
+    record = folder / "trained.json"
+    if record.exists():
+        known = TrainedNetwork(**json.loads(record.read_text()))
+        weights = folder / Path(known.weights).name
+        if weights.is_file():
+            return dataclasses.replace(known, weights=weights)
+    deadline = None if job.deadline is None else time.monotonic() + job.deadline - time.time()
+    options = TrainingOptions(
+        epochs=job.epochs,
+        image_size=bench.size_of(candidate),
+        batch=bench.train_batch,
+        seed=bench.seed,
+        threads=bench.threads,
+        deadline=deadline,
+        cache_mib=affordable_mib(bench.workers),
+    )
+    trained = train(
+        candidate,
+        data,
+        options,
+        folder=folder,
+        on_progress=on_progress,
+        device_guard=lambda: _not_while_measuring(bench),
+        init_weights=start,
+        teacher=Teacher(candidate.model, start) if start is not None and job.distils else None,
+    )
+    write_text_whole(record, json.dumps({**asdict(trained), "weights": trained.weights.name}))
+    return trained
+
+
+def weights_digest(job: TrainJob, bench: Bench, data: DetectionData) -> str:
+    """Names what the weights depend on besides the candidate, so that none are taken for another's."""
+    start = None if job.init_weights is None else Path(job.init_weights).parent.name
+    settings = [bench.image_size, bench.train_batch, bench.seed, job.epochs, job.epochs_before]
+    return digest([data.fingerprint, list(data.class_names), settings, start])
+
+
+def _not_while_measuring(bench: Bench) -> AbstractContextManager[None]:
+    """Training and measuring share a CPU: a step waits while somebody measures there."""
+    from evaluators.device_lock import working
+    from evaluators.latency import resolve_hardware
+
+    return working(judging_hardware(resolve_hardware(bench.hardware)).device)
