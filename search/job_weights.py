@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evaluators.atomic_folder import sha256_of
 from search.atomic import write_text_whole
 from search.estimates import judging_hardware
 from search.roles import JudgementError
@@ -51,8 +52,9 @@ def weights_of(
     if record.exists():
         known = TrainedNetwork(**json.loads(record.read_text()))
         weights = folder / Path(known.weights).name
-        if weights.is_file():
+        if known.epochs == job.epochs and weights.is_file():
             return dataclasses.replace(known, weights=weights)
+    record.unlink(missing_ok=True)
     deadline = None if job.deadline is None else time.monotonic() + job.deadline - time.time()
     options = TrainingOptions(
         epochs=job.epochs,
@@ -78,9 +80,15 @@ def weights_of(
 
 
 def weights_digest(job: TrainJob, bench: Bench, data: DetectionData) -> str:
-    """Names what the weights depend on besides the candidate, so that none are taken for another's."""
-    start = None if job.init_weights is None else Path(job.init_weights).parent.name
-    settings = [bench.image_size, bench.train_batch, bench.seed, job.epochs, job.epochs_before]
+    """Names what the weights depend on besides the candidate, so that none are taken for another's.
+
+    Longer trainings from the same weights share a folder whatever their epochs: one that takes the place of
+    another that was never finished leaves nothing of it behind.
+    """
+    settings = [bench.image_size, bench.train_batch, bench.seed, job.epochs_before]
+    start = None if job.init_weights is None else sha256_of(Path(job.init_weights))
+    if start is None:
+        settings.append(job.epochs)
     return digest([data.fingerprint, list(data.class_names), settings, start])
 
 

@@ -11,7 +11,7 @@ from search import training
 from search.job_weights import weights_of
 from search.stages import Bench, TrainJob
 from search.training import Teacher, TrainedNetwork, TrainingOptions
-from yolov6space.candidate import Candidate, Recipe
+from yolov6space.candidate import Candidate, Precision, Recipe
 
 
 @dataclasses.dataclass
@@ -65,6 +65,36 @@ def test_self_distillation_begins_where_there_is_a_teacher(
     longer, taught_longer = trained(tiny, first), trained(distilled, first)
     assert longer != taught_longer
     assert [one.teacher for one in trainings] == [None, None, Teacher(tiny.model, first)]
+
+
+def test_networks_that_differ_in_precision_alone_are_trained_longer_once(
+    tiny: Candidate, rectangles: DetectionData, bench: Bench, trainings: list[Training], tmp_path: Path
+) -> None:
+    int8 = dataclasses.replace(tiny, precision=Precision.of("int8"))
+    starts = []
+    for one in (tiny, int8):  # each starts from the weights in its own artefact
+        starts.append(tmp_path / one.key / "weights.safetensors")
+        starts[-1].parent.mkdir()
+        starts[-1].write_text("the same")
+    first, second = (
+        weights_of(job(one, start, 20), one, bench, rectangles, None)
+        for one, start in zip((tiny, int8), starts, strict=True)
+    )
+    assert first == second and len(trainings) == 1
+    starts[1].write_text("others")
+    assert weights_of(job(int8, starts[1], 20), int8, bench, rectangles, None).weights != first.weights
+
+
+def test_a_longer_training_of_other_epochs_takes_the_place_of_the_one_before(
+    tiny: Candidate, rectangles: DetectionData, bench: Bench, trainings: list[Training], tmp_path: Path
+) -> None:
+    start = tmp_path / "start.safetensors"
+    start.write_text("start")
+    longer, shorter = (
+        weights_of(job(tiny, start, epochs), tiny, bench, rectangles, None) for epochs in (20, 12)
+    )
+    assert (longer.epochs, shorter.epochs) == (20, 12) and longer.weights == shorter.weights
+    assert len(trainings) == 2 and len(list((tmp_path / "weights").iterdir())) == 1
 
 
 def test_workers_share_the_memory_for_pictures(
