@@ -2,7 +2,7 @@
 
 Order of work: candidates left waiting by an interruption, then the fixed trials, then what the sampler
 proposes, each with a short training; when the exploring share of the time is used up, the best feasible
-candidates are trained longer.
+candidates are trained longer (`finalists.py`).
 """
 
 from __future__ import annotations
@@ -12,26 +12,25 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from evaluators.artefact import WEIGHTS_FILE
-from search.budget import LONGER_TRAINING, TimePlan
+from search.budget import TimePlan
 from search.early import ap_to_beat
-from search.effort import all_epochs, epochs_share, teaching_cost
-from search.estimates import Estimator, over_limit
-from search.evidence import deployed_evidence, measurement_from, over_target
+from search.effort import all_epochs, teaching_cost
+from search.estimates import Estimator
+from search.evidence import deployed_evidence, in_words
+from search.finalists import Finalists
 from search.knowledge import Knowledge
-from search.roles import Gate, Judge, JudgementError, Policy, View
+from search.roles import Gate, Judge, Policy, View
+from search.screening import Screening
 from search.stages import TrainJob
 from search.study import Known
 from storage.errors import LeaseLostError
 from storage.follow import StudyFollower
-from storage.front import of_a_part
 from storage.owners import this_owner
-from storage.records import NewMeasurement, StudyRecord, TrialRecord
+from storage.records import StudyRecord, TrialRecord
 from storage.repository import Repository
-from storage.states import Rung, TrialKind, TrialState
+from storage.states import TrialKind, TrialState
 from yolov6space.candidate import Candidate
 from yolov6space.space import Space
 
@@ -39,13 +38,9 @@ if TYPE_CHECKING:
     from search.samplers.report import Beliefs
 
 MISFITS_BEFORE_STOP = 5  # proposals in a row whose training would outlast the exploring share
-FINALISTS = 3
 REFUSALS_BEFORE_STOP = 60  # a limit that nothing meets must not be searched for ever
-LONGER, CUT_SHORT = "longer", "cut short"  # kinds of event: a finalist's training ended, or did not
-CHOSEN = "chosen"  # kind of event: why a candidate was proposed, or promoted to a longer training
+CHOSEN = "chosen"  # kind of event: why a candidate was proposed
 LATE_TOLERANCE = 1.1  # a training is given up when it would outlast the time left by more
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -65,10 +60,11 @@ class Conductor:
     follower: StudyFollower | None = None
     older: Sequence[Known] = ()
     _knowledge: Knowledge = field(init=False)
+    _screening: Screening = field(init=False)
+    _finalists: Finalists = field(init=False)
     _running: dict[int, TrainJob] = field(default_factory=dict)
     _too_long: set[str] = field(default_factory=set)
     _postponed: set[int] = field(default_factory=set)
-    _finalists: set[int] = field(default_factory=set)
     _refused_in_a_row: int = 0
     _exploring: bool = True
     _done: bool = False
@@ -83,6 +79,8 @@ class Conductor:
             self.follower,
             self.older,
         )
+        self._screening = Screening(self.repository, self._knowledge, self.judge, self.gate, self.view)
+        self._finalists = Finalists(self.repository, self.study, self.plan, self._knowledge, self.view)
 
     # -- what runs next -------------------------------------------------------------------------------
 
@@ -110,10 +108,11 @@ class Conductor:
                 if self._exploring:
                     continue
                 self.view.event("exploring is over: the best candidates are now trained longer")
-            job = self._next_finalist()
-            if job is None:
-                self._done = not self._running
-            return job
+            if self._running:
+                return None
+            job = self._finalists.next_job()
+            self._done = job is None
+            return None if job is None else self._start(job)
         return None
 
     def _explore(self) -> TrainJob | None:
@@ -168,7 +167,7 @@ class Conductor:
         candidate = Candidate.from_dict(trial.spec)
         if trial.state is not TrialState.RUNNING and not self.repository.claim(trial.id):
             return None
-        latency_ms = self._latency_within(trial, candidate)
+        latency_ms = self._screening.latency_within(trial, candidate)
         if latency_ms is None:
             return None
         seconds = self._training_seconds(candidate, self.policy.epochs)
@@ -180,106 +179,13 @@ class Conductor:
                 f"{seconds / 60:.0f} min; waits for a run with a larger --time-budget"
             )
             return None
-        if self.gate is not None and self._asked(trial, self.gate) is None:
+        if not self._screening.compiles(trial):
             return None
         job = TrainJob(trial_id=trial.id, candidate=dict(trial.spec), epochs=self.policy.epochs)
         if trial.kind is not TrialKind.FIXED:  # fixed trials are there to be known exactly
             beat = ap_to_beat(self._trials(), latency_ms=latency_ms, epochs=self.policy.epochs)
             job = replace(job, ap_to_beat=beat)
         return self._start(job)
-
-    def _latency_within(self, trial: TrialRecord, candidate: Candidate) -> float | None:
-        """Latency of a claimed trial, estimated or measured; None where it, or a failure, ended the trial."""
-        estimate = self._knowledge.estimate(candidate)
-        if estimate is not None and self._knowledge.too_slow(estimate):
-            reason = over_limit(estimate, self.policy.target_ms)
-            self.repository.infeasible(trial.id, estimate, reason, owner=this_owner())
-            return None
-        if self.policy.estimated and estimate is not None:
-            if trial.latency_estimate is None:
-                self.repository.record(trial.id, estimates=[estimate])
-            return estimate.value
-        if trial.untrained_latency is not None:
-            return trial.untrained_latency.median_ms
-        measured = self._asked(trial, lambda spec: measurement_from(self.judge(spec), Rung.UNTRAINED))
-        if measured is None:
-            return None
-        over = over_target(measured, self.policy.target_ms)
-        if over is not None:
-            self.repository.infeasible(trial.id, measured, over, owner=this_owner())
-            self.view.event(f"trial {trial.number} {trial.title}: over the limit, {over}")
-            return None
-        self.repository.record(trial.id, measurements=[measured])
-        return measured.median_ms
-
-    def _asked(self, trial: TrialRecord, ask: Callable[[dict[str, Any]], T]) -> T | None:
-        """What was found out about a claimed trial's candidate; None where a failure ended the trial."""
-        try:
-            return ask(dict(trial.spec))
-        except (JudgementError, KeyError, TypeError, ValueError) as error:
-            reason = str(error) if isinstance(error, JudgementError) else f"no usable answer: {error!r}"
-            self.repository.fail(trial.id, reason, owner=this_owner())
-            self.view.event(f"trial {trial.number} {trial.title}: failed: {reason}")
-            return None
-        except BaseException:
-            self.repository.release(trial.id)  # the machine or the person stopped it, not the candidate
-            raise
-
-    def _next_finalist(self) -> TrainJob | None:
-        """The best feasible candidate that was not trained longer yet, for as long as time allows."""
-        if self.policy.only_fixed or len(self._finalists) >= FINALISTS or self._running:
-            return None
-        best, others = self._best_of_those_trained_once()
-        if best is None:
-            return None
-        last = not others or len(self._finalists) == FINALISTS - 1
-        candidate = Candidate.from_dict(best.spec)
-        gflops = self._knowledge.gflops(candidate) * teaching_cost(candidate)
-        epochs = min(
-            round(self.policy.epochs * LONGER_TRAINING),
-            self.plan.epochs_within(
-                self.plan.left() * (0.9 if last else 0.55),
-                gflops,
-                self.policy.train_images * epochs_share(candidate.model),
-            ),
-        )
-        if epochs < max(1, self.policy.epochs // 2):
-            return None
-        self._finalists.add(best.id)
-        self.view.event(f"trial {best.number} {best.title}: finalist, {epochs} more epochs")
-        return self._start(
-            TrainJob(
-                trial_id=best.id,
-                candidate=dict(best.spec),
-                epochs=epochs,
-                epochs_before=self.policy.epochs,
-                init_weights=self._weights(best),
-            )
-        )
-
-    def _best_of_those_trained_once(self) -> tuple[TrialRecord | None, int]:
-        """The one to train longer, by the expected gain of the front; and how many are left.
-
-        Candidates outside a narrowed space are not modelled and come after all others, by their AP.
-        """
-        trials = [trial for trial in self._trials() if trial.feasible]
-        hopeful = self._knowledge.promising()
-        places = {proposal.candidate.key: -place for place, proposal in enumerate(hopeful)}
-        events = self.repository.events(self.study.id, kinds=[LONGER], limit=100_000)
-        tried = self._finalists | {event.trial_id for event in events}
-        ranked = []
-        for trial in trials:
-            deployed = trial.deployed
-            if deployed is None or deployed.ap is None or trial.id in tried or of_a_part(deployed.protocol):
-                continue
-            if (deployed.epochs or 0) > self.policy.epochs:
-                continue
-            place = places.get(trial.candidate_key)
-            if place is None and Candidate.from_dict(trial.spec) in self.space:
-                continue  # its best credible AP does not reach the front
-            ranked.append(((place is not None, place or 0, deployed.ap), trial))
-        ranked.sort(key=lambda pair: pair[0], reverse=True)
-        return (ranked[0][1], len(ranked) - 1) if ranked else (None, 0)
 
     def _start(self, job: TrainJob) -> TrainJob:
         if math.isfinite(self.plan.left()):
@@ -291,6 +197,8 @@ class Conductor:
 
     def progressed(self, job: TrainJob, progress: Mapping[str, Any]) -> None:
         """Show how far a training is."""
+        if job.epochs_before:
+            self._finalists.progressed(job, progress)
         self.view.training(self.repository.trial(job.trial_id), progress)
 
     def succeeded(self, job: TrainJob, result: Mapping[str, Any]) -> None:
@@ -313,33 +221,19 @@ class Conductor:
         self.plan.learn(
             gflops, result["images_seen"], result["training_seconds"], result["deployed"]["seconds"]
         )
-        ap, measured = evidence.deployed.ap, evidence.measurement
-        words = f"AP {'undefined' if ap is None else f'{ap:.3f}'}, {_latency_words(measured, trial)}"
-        if of_a_part(evidence.deployed.protocol):
-            images = evidence.deployed.protocol["images"]
-            words += f" (from {images} images: AP is clearly below that of a faster network)"
+        words = in_words(evidence, trial)
         if trial.state is TrialState.RUNNING:
             self.repository.finish(trial.id, **evidence.to_store())
             self.view.event(f"trial {trial.number} {trial.title}: {words} after {job.epochs} epochs")
             return
-        before = trial.deployed.ap if trial.deployed else None
-        over = None if measured is None else over_target(measured, self.policy.target_ms)
-        if over is None and ap is not None and (before is None or ap > before):
-            self.repository.add_evidence(trial.id, **evidence.to_store())
-            outcome = f"{words} after {job.epochs_before + job.epochs} epochs"
-        else:
-            outcome = f"longer training gave {words}: the earlier weights are kept"
-        self.repository.add_event(self.study.id, LONGER, outcome, trial_id=trial.id)
-        self.view.event(f"trial {trial.number} {trial.title}: {outcome}")
+        self._finalists.succeeded(job, trial, evidence, words)
 
     def lost(self, job: TrainJob, cause: str) -> None:
         """A job whose worker is gone: it is tried again, at most `MAX_ATTEMPTS` times in all its runs."""
         self._running.pop(job.trial_id, None)
         trial = self.repository.trial(job.trial_id)
         if trial.state is not TrialState.RUNNING:
-            text = f"longer training: {cause}: the earlier weights are kept"
-            self.repository.add_event(self.study.id, LONGER, text, trial_id=trial.id)
-            self.view.event(f"trial {trial.number} {trial.title}: {text}")
+            self._finalists.lost(trial, cause)
             return
         state = self.repository.lost(trial.id, cause)
         self._exploring = self._exploring or state is TrialState.WAITING
@@ -352,12 +246,10 @@ class Conductor:
         trial = self.repository.trial(job.trial_id)
         self.view.event(f"trial {trial.number} {trial.title}: {reason}")
         if trial.state is not TrialState.RUNNING:
-            self.repository.add_event(
-                self.study.id,
-                CUT_SHORT if out_of_time else LONGER,
-                f"longer training: {reason}",
-                trial_id=trial.id,
-            )
+            if out_of_time:
+                self._finalists.cut_short(trial, reason)
+            else:
+                self._finalists.failed(trial, reason)
         elif out_of_time:
             self._postponed.add(trial.id)
             self.repository.release(trial.id)
@@ -367,15 +259,14 @@ class Conductor:
     def release_running(self) -> None:
         """Put what still runs back to waiting: the run is being ended on purpose."""
         for trial in self._trials():
-            if trial.state is TrialState.RUNNING and trial.id in self._running:
+            if trial.id not in self._running:
+                continue
+            if trial.state is TrialState.RUNNING:
                 with contextlib.suppress(LeaseLostError):
                     self.repository.release(trial.id)
+            elif trial.state is TrialState.FINISHED:
+                self._finalists.cut_short(trial, "interrupted")
         self._running.clear()
-
-    def _weights(self, trial: TrialRecord) -> str:
-        assert trial.deployed is not None
-        built = {one.hash: one.path for one in self.repository.artefacts(trial.id)}
-        return str(Path(built[str(trial.deployed.artefact_hash)]) / WEIGHTS_FILE)
 
     # -- small things ---------------------------------------------------------------------------------
 
@@ -410,10 +301,3 @@ class Conductor:
     def _training_seconds(self, candidate: Candidate, epochs: int) -> float:
         passes = all_epochs(candidate.model, epochs)
         return self.plan.seconds_for(self._knowledge.gflops(candidate), self.policy.train_images, passes)
-
-
-def _latency_words(measured: NewMeasurement | None, trial: TrialRecord) -> str:
-    if measured is not None:
-        return f"{measured.median_ms:.2f} ms"
-    estimate = trial.latency_estimate
-    return "latency unknown" if estimate is None else f"{estimate.value:.2f} ms estimated"

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from storage.records import NewArtefact, NewEvaluation, NewMeasurement
+from storage.front import of_a_part
+from storage.records import NewArtefact, NewEvaluation, NewMeasurement, TrialRecord
 from storage.states import Origin, Rung
 
 
@@ -69,6 +70,19 @@ def measurement_from(told: Mapping[str, Any], rung: Rung, artefact_hash: str | N
         environment=told["environment"],
         artefact_hash=artefact_hash,
     )
+
+
+def in_words(evidence: DeployedEvidence, trial: TrialRecord) -> str:
+    """AP and latency on one line; `trial` has the estimate where nothing was measured."""
+    deployed, measured, estimate = evidence.deployed, evidence.measurement, trial.latency_estimate
+    ap = "AP undefined" if deployed.ap is None else f"AP {deployed.ap:.3f}"
+    latency = "latency unknown" if estimate is None else f"{estimate.value:.2f} ms estimated"
+    if measured is not None:
+        latency = f"{measured.median_ms:.2f} ms"
+    if not of_a_part(deployed.protocol):
+        return f"{ap}, {latency}"
+    images = deployed.protocol["images"]
+    return f"{ap}, {latency} (from {images} images: AP is clearly below that of a faster network)"
 
 
 def over_target(measured: NewMeasurement, target_ms: float) -> str | None:

@@ -154,7 +154,7 @@ def trainings_here(bench: Bench) -> int:
     import ray
 
     here = ray.get_runtime_context().get_node_id()
-    node = next((one["Resources"] for one in ray.nodes() if one["NodeID"] == here), {})
+    node: dict[str, float] = next((one["Resources"] for one in ray.nodes() if one["NodeID"] == here), {})
     needed = trial_resources(bench.threads)
     fitting = min(node.get(kind.upper(), 0.0) // amount for kind, amount in needed.items() if amount)
     return max(1, min(bench.workers, int(fitting)))

@@ -275,8 +275,7 @@ def test_what_the_compiler_refuses_is_never_trained(repository: Repository) -> N
             raise JudgementError("tensorrt_rtx refuses the graph: node a (Conv): no kernel")
         return True
 
-    one = conductor(repository, trials=3)
-    one.gate = gate
+    one = replace(conductor(repository, trials=3), gate=gate)
     trained_keys = {Candidate.from_dict(job.candidate).key for job in run(one)}
     assert trained_keys == set(seen[1::2])
     refused = [trial for trial in repository.trials(one.study.id) if trial.state is TrialState.FAILED]
