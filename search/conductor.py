@@ -67,6 +67,7 @@ class Conductor:
     _postponed: set[int] = field(default_factory=set)
     _refused_in_a_row: int = 0
     _exploring: bool = True
+    _enough: bool = False  # exploring ended because of `policy.trials`
     _done: bool = False
 
     def __post_init__(self) -> None:
@@ -81,8 +82,6 @@ class Conductor:
         )
         self._screening = Screening(self.repository, self._knowledge, self.judge, self.gate, self.view)
         self._finalists = Finalists(self.repository, self.study, self.plan, self._knowledge, self.view)
-
-    # -- what runs next -------------------------------------------------------------------------------
 
     @property
     def done(self) -> bool:
@@ -124,14 +123,8 @@ class Conductor:
             )
             self._exploring = False
             return None
-        waiting = next(
-            (
-                trial
-                for trial in self._trials()
-                if trial.state is TrialState.WAITING and trial.id not in self._postponed
-            ),
-            None,
-        )
+        open_trials = (trial for trial in self._trials() if trial.id not in self._postponed)
+        waiting = next((trial for trial in open_trials if trial.state is TrialState.WAITING), None)
         if waiting is None and not self.policy.only_fixed:
             waiting = self._propose()
         if waiting is None:
@@ -145,7 +138,8 @@ class Conductor:
         """Add the sampler's next candidate whose training fits the exploring share; None ends exploring."""
         trials = self._trials()
         trained = sum(trial.state is TrialState.FINISHED for trial in trials) + len(self._running)
-        if self.policy.trials is not None and trained >= self.policy.trials:
+        self._enough = self.policy.trials is not None and trained >= self.policy.trials
+        if self._enough:
             return None
         taken = {trial.candidate_key for trial in trials} | self._too_long
         for _ in range(MISFITS_BEFORE_STOP):
@@ -193,8 +187,6 @@ class Conductor:
         self._running[job.trial_id] = job
         return job
 
-    # -- what came of it ------------------------------------------------------------------------------
-
     def progressed(self, job: TrainJob, progress: Mapping[str, Any]) -> None:
         """Show how far a training is."""
         if job.epochs_before:
@@ -236,7 +228,7 @@ class Conductor:
             self._finalists.lost(trial, cause)
             return
         state = self.repository.lost(trial.id, cause)
-        self._exploring = self._exploring or state is TrialState.WAITING
+        self._exploring = self._exploring or state is TrialState.WAITING or self._enough
         then = "it is tried again" if state is TrialState.WAITING else "given up"
         self.view.event(f"trial {trial.number} {trial.title}: {cause}; {then}")
 
@@ -250,7 +242,9 @@ class Conductor:
                 self._finalists.cut_short(trial, reason)
             else:
                 self._finalists.failed(trial, reason)
-        elif out_of_time:
+            return
+        self._exploring = self._exploring or self._enough  # a trial that was counted is none after all
+        if out_of_time:
             self._postponed.add(trial.id)
             self.repository.release(trial.id)
         else:
@@ -267,8 +261,6 @@ class Conductor:
             elif trial.state is TrialState.FINISHED:
                 self._finalists.cut_short(trial, "interrupted")
         self._running.clear()
-
-    # -- small things ---------------------------------------------------------------------------------
 
     def _trials(self) -> list[TrialRecord]:
         return self._knowledge.trials()

@@ -93,6 +93,11 @@ def run(one: Conductor, jobs: int | None = None) -> list[TrainJob]:
     return done
 
 
+def next_one(one: Conductor) -> TrainJob | None:
+    """The next job, asked for as often as Ray Tune would; None while only running ones could bring another."""
+    return next((job for _ in range(50) if (job := one.next_job()) is not None), None)
+
+
 def story(repository: Repository) -> list[tuple[str, str]]:
     return [(trial.candidate_key, str(trial.state)) for trial in repository.trials(1)]
 
@@ -325,6 +330,26 @@ def test_failed_and_out_of_time_jobs(repository: Repository) -> None:
     assert states[second.trial_id].state is TrialState.WAITING
     again = conductor(repository, trials=4).next_job()
     assert again is not None and again.trial_id == second.trial_id
+
+
+@pytest.mark.parametrize("end", ["fails", "is lost", "is out of time"])
+def test_a_trial_that_comes_to_nothing_beside_the_last_one_is_made_up_for(
+    repository: Repository, end: str
+) -> None:
+    one = conductor(repository, trials=2)
+    first, second = next_one(one), next_one(one)
+    assert first is not None and second is not None
+    assert next_one(one) is None and not one.done
+    one.succeeded(first, trained(first))
+    if end == "is lost":
+        one.lost(second, "its node was lost")
+    else:
+        one.failed(second, "no", out_of_time=end == "is out of time")
+    third = next_one(one)
+    assert third is not None and not third.epochs_before
+    assert (third.trial_id == second.trial_id) == (end == "is lost")
+    one.succeeded(third, trained(third))
+    assert sum(trial.state is TrialState.FINISHED for trial in repository.trials(1)) == 2
 
 
 def test_training_longer_than_the_time_left_waits(repository: Repository) -> None:
