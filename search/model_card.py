@@ -74,6 +74,7 @@ def model_card(
     assert deployed is not None
     size = candidate.image_size or settings["image_size"]
     rules = stored_protocol(deployed.protocol)
+    seed = deployed.protocol.get("seed", "unknown")
     use = _USE.format(
         batch=settings["batch"],
         size=size,
@@ -94,11 +95,25 @@ A detector of the YOLOv6 family, found by study `{study.name}`: trial {trial.num
 - precision: {candidate.precision.label}
 - classes: {", ".join(settings["classes"])}
 - data: {settings["data"]["name"]}: {settings["data"]["description"]}
-- trained for {deployed.epochs:.0f} epochs from scratch, one seed ({deployed.protocol.get("seed", "unknown")})
+- trained for {deployed.epochs:.0f} epochs {_origin(deployed.protocol)}, one seed ({seed})
 
 {_results(study, trial, evidence, verification)}
 
 {_INT8_NOTE if candidate.precision.kind == "int8" else ""}{use}"""
+
+
+def _origin(protocol: Mapping[str, Any]) -> str:
+    """What a training began with, and who taught it."""
+    start, before = protocol.get("init_sha256"), protocol.get("epochs_before")
+    words = "from scratch"
+    if start and before:
+        words = f"from scratch, in two trainings: {before}, and the others from the weights of the first"
+    elif start:
+        words = f"on top of earlier weights (SHA-256 {start})"
+    teacher = protocol.get("teacher_sha256")
+    if teacher and teacher == start:
+        return f"{words}, which are its teacher too"
+    return f"{words}, with a teacher (SHA-256 {teacher})" if teacher else words
 
 
 def _architecture(candidate: Candidate) -> str:
@@ -132,12 +147,13 @@ def _results(
         rows.append(("verified", _ap(verification.ap, None), again, "in new processes"))
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     unverified = "" if verification else "\n\nNot verified: the files were not loaded and measured again."
+    shown = {name: value for name, value in deployed.protocol.items() if not name.endswith("_sha256")}
     limit = "none" if study.target_latency_ms is None else f"{study.target_latency_ms:g} ms"
     return f"""| origin | AP | latency | when |
 |---|---|---|---|
 {table}{unverified}
 
-AP: COCO AP (IoU .50:.95) on the val split through the deployed engine: {_words(deployed.protocol)}.
+AP: COCO AP (IoU .50:.95) on the val split through the deployed engine: {_words(shown)}.
 The val split chose this network among others, so expect a little less on new images.
 
 {_latency(trial, evidence, str(settings["device"]))} The limit: {limit}."""

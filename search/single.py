@@ -21,7 +21,7 @@ from foundation.cli import progress
 from foundation.errors import UserError
 from search.deploying import deploy, describe_artefact
 from search.effort import TEACHER_SHARE, epochs_share
-from search.single_options import SingleTraining
+from search.single_options import TEACHERS, SingleTraining
 from search.single_record import claim, write_record
 from search.single_watch import Watch, require_tensorboard
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 BATCH_OF_ENGINE = 1
 LOOKS = 4  # at AP while it trains, unless told otherwise
 PICTURES = 12  # of the val split, shown at the end
-TEACHERS = ("none", "self")
 
 
 def run_single(asked: SingleTraining) -> dict[str, Any]:
@@ -250,9 +249,9 @@ def _deploy(
         batch=BATCH_OF_ENGINE,
         folder=asked.out / "network",
         training={
-            "epochs": trained.epochs,
+            **trained.protocol(),
             "seed": options.seed,
-            **({} if asked.teacher == "none" else {"distillation": asked.teacher}),
+            **({} if asked.teacher == "none" else {"distillation": asked.teacher_kind}),
         },
         look=look,
     )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from evaluators.data import DetectionData
 
 DEFAULT_MINUTES = 30.0
+TEACHERS = ("none", "self")  # anything else is a folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +89,11 @@ class SingleTraining:
             teacher=teacher,
             **rest,
         )
+
+    @property
+    def teacher_kind(self) -> str:
+        """`none`, `self`, or `other` for a teacher from a folder."""
+        return self.teacher if self.teacher in TEACHERS else "other"
 
     def told(self, data: DetectionData, image_size: int) -> dict[str, Any]:
         """What makes this training that training, as JSON values."""

@@ -223,7 +223,9 @@ def train_and_deploy(
         batch=bench.batch,
         folder=Path(bench.folder) / "artefacts" / f"{built.key}-{weights_digest(job, bench, data)}",
         training={
+            **trained.protocol(),
             "epochs": epochs,
+            **({"epochs_before": job.epochs_before} if job.epochs_before else {}),
             "seed": bench.seed,
             **({"distillation": "self"} if job.distils else {}),
         },

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from foundation.errors import UserError, WorkFailedError
 
@@ -116,6 +117,10 @@ class TrainedNetwork:
         seconds: wall time of training, earlier interrupted parts and the search for scales included.
         losses: mean terms of the loss over the last tenth of the steps.
         retry: why it went back to a checkpoint and on at a lower rate; empty if it did not.
+        batch: pictures per step.
+        lr: peak learning rate, after a retry the lower one.
+        dtype: that the network computed in, such as `bfloat16`.
+        init, teacher: SHA-256 of the weights it started from and of its teacher's; None from scratch, without one.
     """
 
     weights: Path
@@ -125,3 +130,20 @@ class TrainedNetwork:
     seconds: float
     losses: Mapping[str, float]
     retry: str = ""
+    batch: int | None = None
+    lr: float | None = None
+    dtype: str | None = None
+    init: str | None = None
+    teacher: str | None = None
+
+    def protocol(self) -> dict[str, Any]:
+        """What an AP's protocol says of the training behind it; what does not apply is left out."""
+        told = {
+            "epochs": self.epochs,
+            "train_batch": self.batch,
+            "train_lr": self.lr,
+            "train_dtype": self.dtype,
+            "init_sha256": self.init,
+            "teacher_sha256": self.teacher,
+        }
+        return {name: value for name, value in told.items() if value is not None}

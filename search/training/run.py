@@ -139,6 +139,9 @@ class Run:
             seconds=self.seconds,
             losses=_mean(self.parts),
             retry=self.retry,
+            batch=self.options.batch,
+            lr=self.plan.lr,
+            dtype=str(self.stepper.dtype).removeprefix("torch."),
         )
 
     def _save(self, step: int) -> None:

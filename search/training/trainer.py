@@ -96,12 +96,12 @@ def train(
             return Run(stepper, _loader(cache, options, plan), options, folder, name, retry, judge)
 
         trained = _with_retry(begin, folder, name, on_progress, device_guard)
-        if found is None:
-            return trained
         return dataclasses.replace(
             trained,
-            seconds=trained.seconds + found.seconds,
-            images_seen=trained.images_seen + found.images_seen,
+            seconds=trained.seconds + (0.0 if found is None else found.seconds),
+            images_seen=trained.images_seen + (0 if found is None else found.images_seen),
+            init=None if init_weights is None else _content(init_weights),
+            teacher=None if teacher is None else _content(teacher.weights),
         )
 
 

@@ -1,5 +1,6 @@
 """The model card tells where every number comes from."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -111,6 +112,30 @@ def test_card_names_machine_protocol_and_architecture(study: StudyRecord, trial:
     ):
         assert words in card, words
     assert "OpenVINO\n2026.4 by itself" not in card  # the int8 warning
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({}, "trained for 40 epochs from scratch, one seed"),
+        ({"init_sha256": "aa"}, "40 epochs on top of earlier weights (SHA-256 aa), one seed"),
+        (
+            {"init_sha256": "aa", "epochs_before": 8},
+            "40 epochs from scratch, in two trainings: 8, and the others from the weights of the first, one",
+        ),
+        ({"init_sha256": "aa", "epochs_before": 8, "teacher_sha256": "aa"}, "which are its teacher too, one"),
+        ({"teacher_sha256": "bb"}, "from scratch, with a teacher (SHA-256 bb), one seed"),
+    ],
+)
+def test_card_says_what_a_training_began_with(
+    study: StudyRecord, trial: TrialRecord, told: dict[str, object], words: str
+) -> None:
+    before = trial.evaluations[Origin.DEPLOYED]
+    now = replace(before, protocol={**before.protocol, **told, "train_batch": 8})
+    trial = replace(trial, evaluations={Origin.DEPLOYED: now})
+    evidence = Evidence(environment=ENVIRONMENT, samples=321)
+    card = model_card(study, trial, evidence, None, folder="out", data="pets")
+    assert words in card and "train batch 8" in card
 
 
 def test_card_of_a_verified_export_shows_both_figures(study: StudyRecord, trial: TrialRecord) -> None:

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from evaluators.artefact import load_artefact
+from evaluators.atomic_folder import sha256_of
 from evaluators.data import DetectionData
 from foundation.errors import UserError
 from search import single
@@ -50,6 +51,9 @@ def test_a_network_is_trained_judged_and_written(
     assert result["deployed"]["protocol"]["precision"] == "int8 ptq"
     assert 0 <= result["deployed"]["figures"]["AP"] <= 1
     assert result["training"]["images_seen"] == 20
+    protocol = result["deployed"]["protocol"]
+    assert (protocol["train_batch"], protocol["train_lr"], protocol["epochs"]) == (4, 0.08, 2)
+    assert protocol["train_dtype"] in ("float32", "bfloat16") and "init_sha256" not in protocol
     json.dumps(result, allow_nan=False)
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert lines[-1]["step"] == lines[-1]["steps"] == 5
@@ -115,7 +119,14 @@ def test_a_network_teaches_itself_and_another(
     assert result["training"]["losses"]["distillation"] > 0
 
     network = str(out / "network")
-    other = run_single(asked(spec, rectangles, tmp_path / "other", teacher=network, epochs=1))
+    first = sha256_of(out / "teacher" / "weights.safetensors")
+    assert result["deployed"]["protocol"]["teacher_sha256"] == first
+    folder = tmp_path / "other"
+    other = run_single(asked(spec, rectangles, folder, teacher=network, epochs=1, init=out / "network"))
+    told = other["deployed"]["protocol"]
+    taught_by = sha256_of(out / "network" / "weights.safetensors")
+    assert told["distillation"] == "other"
+    assert told["teacher_sha256"] == told["init_sha256"] == taught_by != first
     assert taught[2] == ("run", out / "network" / "weights.safetensors")
     assert other["training"]["losses"]["distillation"] > 0
 
