@@ -22,7 +22,7 @@ from foundation.errors import UserError
 from search.deploying import deploy, describe_artefact
 from search.effort import TEACHER_SHARE, epochs_share
 from search.single_options import TEACHERS, SingleTraining
-from search.single_record import claim, write_record
+from search.single_record import claimed, write_record
 from search.single_watch import Watch, require_tensorboard
 
 if TYPE_CHECKING:
@@ -41,13 +41,13 @@ def run_single(asked: SingleTraining) -> dict[str, Any]:
     """Train, build the artefact, judge both; goes on from a checkpoint, and repeats nothing that is finished.
 
     Raises:
-        UserError: anything wrong with the input, or `out` belongs to another training.
+        UserError: anything wrong with the input, or `out` belongs to another training or to another process now.
         WorkFailedError: the training diverged.
     """
     from evaluators.data import load_data
     from evaluators.hardware import check_precision
     from evaluators.latency import resolve_hardware
-    from search.training import TrainingOptions, load_detector
+    from search.training import TrainingOptions
 
     if asked.tensorboard:
         require_tensorboard()
@@ -68,8 +68,22 @@ def run_single(asked: SingleTraining) -> dict[str, Any]:
         threads=asked.threads,
     )
     other = None if asked.teacher in TEACHERS else _other_teacher(Path(asked.teacher), data)
-    known = claim(asked.out, asked.told(data, size))
-    if "result" in known:
+    with claimed(asked.out, asked.told(data, size)) as known:
+        return _run(asked, data, options, hardware, other, known)
+
+
+def _run(
+    asked: SingleTraining,
+    data: DetectionData,
+    options: TrainingOptions,
+    hardware: Hardware,
+    other: Teacher | None,
+    known: dict[str, Any],
+) -> dict[str, Any]:
+    """What is not done yet of a training whose folder is ours."""
+    from search.training import load_detector
+
+    if "result" in known and _is_intact(asked.out / "network"):
         progress(f"{asked.out} holds this training already, finished; choose another --out to repeat it")
         result: dict[str, Any] = known["result"]
         return result
@@ -91,6 +105,16 @@ def run_single(asked: SingleTraining) -> dict[str, Any]:
         f"({asked.candidate.precision.label} through {hardware.backend}); written to {asked.out / 'network'}"
     )
     return result
+
+
+def _is_intact(folder: Path) -> bool:
+    from evaluators.artefact import load_artefact
+
+    try:
+        load_artefact(folder)
+    except UserError:
+        return False
+    return True
 
 
 def _finished(out: Path, known: dict[str, Any]) -> TrainedNetwork | None:

@@ -2,21 +2,49 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from foundation.errors import UserError
-from search.atomic import write_text_whole
+from search.atomic import remove_leftovers, write_text_whole
 
 RECORD = "training.json"
+LOCK = ".lock"  # held by the process that trains
 
 
-def claim(out: Path, told: dict[str, Any]) -> dict[str, Any]:
-    """The record of this training in its folder; made if absent. UserError if the folder is another's.
+@contextmanager
+def claimed(out: Path, told: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The record of this training in its folder, made if absent; nobody else may train there meanwhile.
 
     A training that left nothing behind, such as one refused for its weights, may be replaced by another.
+
+    Raises:
+        UserError: the folder is another's, or another process trains in it now.
     """
+    _refuse_other_things(out)
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / LOCK).open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"another process trains in {out} now; wait for its end or choose another --out"
+            ) from None
+        remove_leftovers(out)
+        yield _record(out, told)
+
+
+def _refuse_other_things(out: Path) -> None:
+    there = {path.name for path in out.iterdir()} if out.exists() else set()
+    if there - {LOCK} and RECORD not in there:
+        raise UserError(f"{out} is not empty and holds no training; choose another --out")
+
+
+def _record(out: Path, told: dict[str, Any]) -> dict[str, Any]:
     path = out / RECORD
     if path.exists() and any(out.glob("*/*")):
         try:
@@ -29,9 +57,6 @@ def claim(out: Path, told: dict[str, Any]) -> dict[str, Any]:
                 shown = "" if key == "data" else f" ({before.get(key)}, now {value})"
                 raise UserError(f"{out} holds a training with another {key}{shown}; choose another --out")
         return known
-    if out.exists() and any(out.iterdir()) and not path.exists():
-        raise UserError(f"{out} is not empty and holds no training; choose another --out")
-    out.mkdir(parents=True, exist_ok=True)
     known = {"asked": told}
     write_record(out, known)
     return known

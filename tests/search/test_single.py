@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from foundation.errors import UserError
 from search import single
 from search.single import run_single
 from search.single_options import SingleTraining
-from search.single_record import RECORD
+from search.single_record import RECORD, claimed
 from search.train import main
 from yolov6space.candidate import Candidate, Precision
 from yolov6space.networks import build
@@ -190,6 +191,37 @@ def test_bad_input_is_refused_before_anything_is_written(
     assert done.exit_code != 0 and isinstance(done.exception, UserError)
     assert hint in str(done.exception)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_network_that_was_deleted_is_built_again(
+    spec: Path, rectangles: DetectionData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = asked(spec, rectangles, tmp_path / "out", epochs=1)
+    first = run_single(told)
+    shutil.rmtree(tmp_path / "out" / "network")
+    monkeypatch.setattr(single, "_train", None)  # its weights are still there
+    again = run_single(told)
+    assert again["artefact"]["hash"] == first["artefact"]["hash"]
+    assert load_artefact(tmp_path / "out" / "network").hash == first["artefact"]["hash"]
+
+
+def test_one_process_at_a_time_trains_in_a_folder(
+    spec: Path, rectangles: DetectionData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the first moment on, before anything of the training is on disk."""
+    first, second = (asked(spec, rectangles, tmp_path / "out", epochs=epochs) for epochs in (1, 2))
+
+    def train(*_: object) -> None:
+        with pytest.raises(UserError, match="another process trains in"):
+            run_single(second)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(single, "_train", train)
+    with pytest.raises(KeyboardInterrupt):
+        run_single(first)
+    assert json.loads((tmp_path / "out" / RECORD).read_text())["asked"]["epochs"] == 1
+    with claimed(tmp_path / "out", {"epochs": 2}) as known:  # nothing was left behind: free for another
+        assert known == {"asked": {"epochs": 2}}
 
 
 def test_a_folder_with_other_things_is_left_alone(
