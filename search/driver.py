@@ -26,6 +26,7 @@ from search.options import DEFAULT_TIME_BUDGET_S, DEFAULT_TRAIN_BATCH, SearchOpt
 from search.remote_judge import RemoteJudge
 from search.roles import JudgementError, Policy
 from search.stages import Bench
+from search.study_settings import absolute, known_study, settings_of, settings_to_store
 from search.view import SearchView
 from search.warm_start import older_results
 from search.workers import ray_session, run_jobs
@@ -34,7 +35,6 @@ from storage.follow import StudyFollower
 from storage.urls import STORAGE_VARIABLE, has_password
 from yolov6space.candidate import Candidate, Precision
 from yolov6space.cost import cost
-from yolov6space.space import Space
 from yolov6space.variants import official
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
             Repository.open(options.storage or url_default(), must_exist=options.resume)
         )
         bench = Bench(
-            data=_absolute(options.data),
+            data=absolute(options.data),
             hardware=hardware.name,
             image_size=image_size,
             batch=options.batch,
@@ -113,12 +113,13 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
             device=judging_hardware(hardware).device,
             workers=options.worker_count(),
         )
-        wanted = _settings(options, data, hardware, space, image_size)
-        known = _known_study(repository, name, wanted, options)
+        wanted = settings_of(options, data, hardware, space, image_size)
+        known = known_study(repository, name, wanted, options)
         older = older_results(repository, options.warm_start, name, wanted)
         if known is not None:
             keeper = _hold(stack, repository, known.id)
             # whoever holds the study owns all its trials: another owner, on whatever machine, is too late
+            known = repository.complete_settings(known.id, settings_to_store(wanted, options))
             recovered = repository.recover(known.id, is_alive=lambda owner: False)
             progress(
                 f"continuing study {name}: {sum(repository.count_by_state(known.id).values())} trials known"
@@ -136,7 +137,8 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
         bench = replace(bench, threads=threads)
         if known is None:
             wanted["epochs"] = options.epochs or _epochs(options, data, image_size, training)
-            known = repository.create_study(name, wanted, target_latency_ms=options.target_ms)
+            stored = settings_to_store(wanted, options)
+            known = repository.create_study(name, stored, target_latency_ms=options.target_ms)
             keeper = _hold(stack, repository, known.id)
         progress(
             f"study {name}: an exploring training has {known.settings['epochs']} epochs of "
@@ -196,11 +198,6 @@ def _hold(stack: contextlib.ExitStack, repository: Repository, study_id: int) ->
     return stack.enter_context(kept_leases(repository, study_id))
 
 
-def _absolute(source: str) -> str:
-    """Workers run in other folders."""
-    return source if source == "bundled" else str(Path(source).expanduser().resolve())
-
-
 def _require_disk(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
@@ -209,55 +206,6 @@ def _require_disk(folder: Path) -> None:
             f"only {free // 2**20} MiB free in {folder.resolve()}; a search needs "
             f"{NEEDED_DISK_BYTES // 2**20} MiB: free some space or run in another folder"
         )
-
-
-def _settings(
-    options: SearchOptions, data: DetectionData, hardware: Hardware, space: Space, image_size: int
-) -> dict[str, Any]:
-    """What makes a study that study; a run with other settings is another study."""
-    return {
-        "target_latency_ms": options.target_ms,
-        "data": {
-            "name": data.name,
-            "description": data.description,
-            "fingerprint": data.fingerprint,
-            "source": _absolute(options.data),
-        },
-        "classes": list(data.class_names),
-        "hardware": hardware.name,
-        "device": hardware.device,
-        "backend": hardware.backend,
-        "image_size": image_size,
-        "batch": options.batch,
-        "train_batch": DEFAULT_TRAIN_BATCH,
-        "seed": options.seed,
-        "sampler": options.sampler,
-        "focus": options.focus,
-        "warm_start": options.warm_start,
-        "space": {dimension.name: list(dimension.choices) for dimension in space.dimensions},
-    }
-
-
-def _known_study(
-    repository: Repository, name: str, wanted: dict[str, Any], options: SearchOptions
-) -> StudyRecord | None:
-    """The study of that name if it is there and asks the same question; UserError if it asks another."""
-    if not options.resume and name not in {study.name for study in repository.list_studies()}:
-        return None
-    study = repository.get_study(name)
-    for key, value in wanted.items():
-        before = study.settings.get(key)
-        if key == "data":
-            before, value = study.settings["data"]["fingerprint"], value["fingerprint"]
-        if before != value:
-            shown = "" if key in ("space", "classes") else f" ({before!r}, now {value!r})"
-            raise UserError(f"study {name} was made with another {key}{shown}; choose another --study name")
-    if options.epochs not in (None, study.settings["epochs"]):
-        raise UserError(
-            f"study {name} trains {study.settings['epochs']} epochs, not {options.epochs}: its trials would not "
-            "compare; leave out --epochs, or choose another --study name"
-        )
-    return study
 
 
 def _epochs(options: SearchOptions, data: DetectionData, image_size: int, training: TrainingCost) -> int:

@@ -46,6 +46,22 @@ class StudyStore(Reader):
         self._write(work, durable=True)
         return self.get_study(name)
 
+    def complete_settings(self, study_id: int, settings: Mapping[str, Any]) -> StudyRecord:
+        """Add the settings that the study has not; those it has stay as they are."""
+
+        def work(connection: Connection) -> str:
+            found = (
+                select(Study.name, Study.settings).where(Study.id == study_id).with_for_update(key_share=True)
+            )
+            row = connection.execute(found).one()
+            if settings.keys() - row.settings.keys():
+                both = {**settings, **row.settings}
+                connection.execute(update(Study).where(Study.id == study_id).values(settings=both))
+            name: str = row.name
+            return name
+
+        return self.get_study(self._write(work, durable=True))
+
     def hold_study(
         self,
         study_id: int,

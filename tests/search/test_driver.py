@@ -71,6 +71,24 @@ def test_a_run_holds_its_study_and_frees_it(options: SearchOptions) -> None:
         driver.run_search(dataclasses.replace(options, resume=True), quiet=True)
 
 
+def test_variants_and_searches_share_a_study_whatever_is_proposed(
+    options: SearchOptions, tmp_path: Path
+) -> None:
+    """`only_fixed` is search.variants: it proposes nothing, so it neither asks nor decides how."""
+    variants = SearchOptions(
+        target_ms=8.8, hardware="cpu", storage=options.storage, study="s", epochs=2, only_fixed=True
+    )
+    driver.run_search(variants, quiet=True)
+    searched = driver.run_search(dataclasses.replace(options, focus="front", trials=3), quiet=True)
+    assert (searched.study.settings["focus"], searched.study.settings["sampler"]) == ("front", "random")
+    again = driver.run_search(variants, quiet=True)
+    assert len(again.trials) == len(searched.trials) and again.study.settings["focus"] == "front"
+    with pytest.raises(UserError, match=r"another focus .'front', now 'target'"):
+        driver.run_search(options, quiet=True)
+    with pytest.raises(UserError, match="another seed"):
+        driver.run_search(dataclasses.replace(variants, seed=1), quiet=True)
+
+
 def test_trials_left_by_a_driver_on_another_machine_go_on(options: SearchOptions) -> None:
     result = driver.run_search(options, quiet=True)
     left = Candidate.from_dict(result.trials[-1].spec)

@@ -62,6 +62,13 @@ def test_study_round_trip(repository, study):
     assert later.target_latency_ms is None
 
 
+def test_settings_are_added_and_never_changed(repository, study):
+    before = dict(study.settings)
+    completed = repository.complete_settings(study.id, {"seed": 4, "focus": "front"})
+    assert completed.settings == {**before, "focus": "front"}
+    assert repository.complete_settings(study.id, {"focus": "target"}).settings == completed.settings
+
+
 def test_missing_study_lists_the_known_ones(repository, study):
     with pytest.raises(UserError, match=r"no study 'nigth'.*it has night"):
         repository.get_study("nigth")
