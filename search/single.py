@@ -217,6 +217,8 @@ def _train(
                 init_weights=asked.init,
             )
         teacher = Teacher(asked.candidate.model, weights)
+        # else the student would repeat its teacher's training: the same first weights and pictures
+        options = dataclasses.replace(options, seed=options.seed + 1)
     return train(
         asked.candidate,
         data,
@@ -273,8 +275,8 @@ def _deploy(
         batch=BATCH_OF_ENGINE,
         folder=asked.out / "network",
         training={
-            **trained.protocol(),
             "seed": options.seed,
+            **trained.protocol(),
             **({} if asked.teacher == "none" else {"distillation": asked.teacher_kind}),
         },
         look=look,

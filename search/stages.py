@@ -223,10 +223,10 @@ def train_and_deploy(
         batch=bench.batch,
         folder=Path(bench.folder) / "artefacts" / f"{built.key}-{weights_digest(job, bench, data)}",
         training={
+            "seed": bench.seed,
             **trained.protocol(),
             "epochs": epochs,
             **({"epochs_before": job.epochs_before} if job.epochs_before else {}),
-            "seed": bench.seed,
             **({"distillation": "self"} if job.distils else {}),
         },
         ap_to_beat=job.ap_to_beat,

@@ -117,6 +117,7 @@ class TrainedNetwork:
         seconds: wall time of training, earlier interrupted parts and the search for scales included.
         losses: mean terms of the loss over the last tenth of the steps.
         retry: why it went back to a checkpoint and on at a lower rate; empty if it did not.
+        seed: of first weights and of pictures.
         batch: pictures per step.
         lr: peak learning rate, after a retry the lower one.
         dtype: that the network computed in, such as `bfloat16`.
@@ -130,6 +131,7 @@ class TrainedNetwork:
     seconds: float
     losses: Mapping[str, float]
     retry: str = ""
+    seed: int | None = None
     batch: int | None = None
     lr: float | None = None
     dtype: str | None = None
@@ -140,6 +142,7 @@ class TrainedNetwork:
         """What an AP's protocol says of the training behind it; what does not apply is left out."""
         told = {
             "epochs": self.epochs,
+            "seed": self.seed,
             "train_batch": self.batch,
             "train_lr": self.lr,
             "train_dtype": self.dtype,

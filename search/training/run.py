@@ -139,6 +139,7 @@ class Run:
             seconds=self.seconds,
             losses=_mean(self.parts),
             retry=self.retry,
+            seed=self.options.seed,
             batch=self.options.batch,
             lr=self.plan.lr,
             dtype=str(self.stepper.dtype).removeprefix("torch."),

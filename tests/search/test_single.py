@@ -104,9 +104,11 @@ def test_a_network_teaches_itself_and_another(
     from search import training
 
     taught: list[tuple[str, Path | None]] = []
+    seeds: list[int] = []
     honest = training.train
 
     def spy(*arguments, folder: Path, teacher=None, **named):
+        seeds.append(arguments[2].seed)
         taught.append((folder.name, teacher and teacher.weights))
         return honest(*arguments, folder=folder, teacher=teacher, **named)
 
@@ -116,6 +118,7 @@ def test_a_network_teaches_itself_and_another(
     result = run_single(told)
     assert told.candidate.recipe.distillation == "self"
     assert taught == [("teacher", None), ("run", out / "teacher" / "weights.safetensors")]
+    assert seeds == [0, 1] and result["deployed"]["protocol"]["seed"] == 1  # no second training of the same
     assert result["deployed"]["protocol"]["distillation"] == "self"
     assert result["training"]["losses"]["distillation"] > 0
 
@@ -128,6 +131,7 @@ def test_a_network_teaches_itself_and_another(
     taught_by = sha256_of(out / "network" / "weights.safetensors")
     assert told["distillation"] == "other"
     assert told["teacher_sha256"] == told["init_sha256"] == taught_by != first
+    assert seeds[2] == 0
     assert taught[2] == ("run", out / "network" / "weights.safetensors")
     assert other["training"]["losses"]["distillation"] > 0
 
