@@ -203,4 +203,6 @@ def _memory_mib(device: torch.device) -> float:
 
 
 def _mean(parts: "list[dict[str, float]] | deque[dict[str, float]]") -> dict[str, float]:
-    return {name: sum(each[name] for each in parts) / len(parts) for name in parts[0]} if parts else {}
+    """By name; a term that a step did not have counts as 0 there (a teacher is silent at first)."""
+    names = dict.fromkeys(name for each in parts for name in each)
+    return {name: sum(each.get(name, 0.0) for each in parts) / len(parts) for name in names}

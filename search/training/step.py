@@ -85,18 +85,21 @@ class Stepper:
             TrainingDiverged: loss or gradient is not finite.
         """
         set_momentum(self.optimizer, self.plan.momentum(step))
+        warms_up = self.plan.warms_up_assigner(step)
+        # The warm-up's targets of 1 contradict what a teacher says of the same places: it is not asked meanwhile.
+        teacher = None if warms_up else self.teacher
         images = batch.images.to(self.device, memory_format=memory_format(self.device))
         with autocast(self.dtype, self.device):
             output = self.detector(images)
-            taught = None if self.teacher is None else self.teacher(images)
+            taught = None if teacher is None else teacher(images)
         soft = None
-        if self.teacher is not None and taught is not None:
+        if teacher is not None and taught is not None:
             weight = soft_weight(step, self.plan.steps)
-            soft = self.teacher.soft_targets(taught, images.shape[-1], weight)
+            soft = teacher.soft_targets(taught, images.shape[-1], weight)
         loss = self.loss(
             output,
             batch.truth.to(self.device),
-            WARMUP_ASSIGNER if self.plan.warms_up_assigner(step) else None,
+            WARMUP_ASSIGNER if warms_up else None,
             soft,
         )
         total = loss.total

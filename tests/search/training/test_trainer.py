@@ -140,6 +140,31 @@ def test_a_taught_run_survives_kills_too_and_knows_its_teacher(
         train(tiny, rectangles, told, folder=tmp_path / "x", teacher=Teacher(wider, first))
 
 
+def test_a_teacher_is_silent_while_the_assigner_warms_up(
+    tiny: Candidate, rectangles: DetectionData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = train(tiny, rectangles, options(), folder=tmp_path / "first").weights
+    honest, asked = Stepper.step, []
+
+    def stepped(self: Stepper, batch: object, at: int) -> dict[str, float]:
+        parts = honest(self, batch, at)
+        asked.append(("distillation" in parts, self.plan.warms_up_assigner(at)))
+        return parts
+
+    monkeypatch.setattr(Stepper, "step", stepped)
+    seen: list[TrainingProgress] = []
+    taught = train(
+        tiny,
+        rectangles,
+        options(),
+        folder=tmp_path / "taught",
+        teacher=Teacher(tiny.model, first),
+        on_progress=seen.append,
+    )
+    assert asked == [(False, True)] * 3 + [(True, False)] * 7
+    assert taught.losses["distillation"] > 0 and seen[-1].parts["distillation"] > 0
+
+
 def test_a_checkpoint_of_another_run_or_half_a_file_is_not_used(
     tiny: Candidate, rectangles: DetectionData, tmp_path: Path
 ) -> None:
