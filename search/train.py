@@ -72,7 +72,7 @@ Examples:
     "--judge-every",
     type=click.IntRange(min=0),
     metavar="EPOCHS",
-    help="Look at val AP on the way; 0 for never. [default: four times]",
+    help="Look at val AP on the way; 0 for never. [default: up to four times]",
 )
 @click.option(
     "--tensorboard", is_flag=True, help="Write OUT/tensorboard too (needs the tensorboard package)."
