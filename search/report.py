@@ -189,13 +189,18 @@ def _front_table(trials: Iterable[TrialRecord], title: str, settings: Mapping[st
         if estimated
         else f"the {settings['backend']} engine on {settings['device']}"
     )
+    shown = [(trial, Candidate.from_dict(trial.spec)) for trial in trials]
+    sizes = [candidate.image_size or settings["image_size"] for _, candidate in shown]
+    varied = len(set(sizes)) > 1
+    pixels = "their own size" if varied else f"{next(iter(sizes), settings['image_size'])} px"
     table = Table(
-        title=f"{title}: AP on {escape(settings['data']['name'])} val at {settings['image_size']} px through {where}",
+        title=f"{title}: AP on {escape(settings['data']['name'])} val at {pixels} through {where}",
         title_justify="left",
     )
     table.add_column("trial", justify="right")
     table.add_column("candidate", overflow="fold")
     for name in (
+        *(("px",) if varied else ()),
         "AP",
         "AP50",
         "estimated ms (90 %)" if estimated else "latency ms (95 %)",
@@ -206,18 +211,19 @@ def _front_table(trials: Iterable[TrialRecord], title: str, settings: Mapping[st
     table.add_column("precision")
     table.add_column("epochs", justify="right")
     table.add_column("within limit")
-    for trial in trials:
+    for (trial, candidate), size in zip(shown, sizes, strict=True):
         latency, deployed = trial.final_latency, trial.deployed
         assert latency is not None and deployed is not None
         table.add_row(
             str(trial.number),
             trial.title,
+            *((str(size),) if varied else ()),
             _ap_text(deployed),
             _number(deployed.ap50),
             f"{latency.ms:.2f} ({latency.low_ms:.2f}–{latency.high_ms:.2f})",
             _number((trial.params or 0) / 1e6, 2),
             _number((trial.flops or 0) / 1e9, 2),
-            Candidate.from_dict(trial.spec).precision.label,
+            candidate.precision.label,
             f"{deployed.epochs:.0f}",
             _within(trial),
         )

@@ -115,6 +115,23 @@ def test_brackets_in_the_name_of_data_are_printed_as_they_are(
     assert "AP on cells[/x] [b] val" in console.export_text()
 
 
+def test_a_searched_image_size_is_shown_with_each_network(
+    finished: tuple[StudyRecord, list[TrialRecord]],
+) -> None:
+    study, trials = finished
+    front = pareto_front(trials)
+    own = [replace(front[0], spec={**front[0].spec, "image_size": 256}), *front[1:]]
+    told = []
+    for shown in (front, own, own[:1]):
+        console = Console(width=200, file=io.StringIO(), record=True)
+        console.print(_front_table(shown, "Front", study.settings))
+        told.append(console.export_text())
+    study_size = study.settings["image_size"]
+    assert f"at {study_size} px" in told[0] and "their own size" in told[1]
+    assert "256" in told[1] and str(study_size) in told[1]
+    assert "at 256 px" in told[2]
+
+
 def test_estimated_is_said_wherever_a_latency_is_shown(
     finished: tuple[StudyRecord, list[TrialRecord]],
 ) -> None:
