@@ -22,7 +22,7 @@ from foundation.errors import UserError
 from search.deploying import deploy, describe_artefact
 from search.effort import TEACHER_SHARE, epochs_share
 from search.single_options import TEACHERS, SingleTraining
-from search.single_record import claimed, write_record
+from search.single_record import claimed, is_intact, trained_before, write_record
 from search.single_watch import Watch, require_tensorboard
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from yolov6space.networks import Detector
 
 BATCH_OF_ENGINE = 1
-LOOKS = 4  # at AP while it trains, unless told otherwise
 PICTURES = 12  # of the val split, shown at the end
 
 
@@ -83,15 +82,15 @@ def _run(
     """What is not done yet of a training whose folder is ours."""
     from search.training import load_detector
 
-    if "result" in known and _is_intact(asked.out / "network"):
+    if "result" in known and is_intact(asked.out / "network"):
         progress(f"{asked.out} holds this training already, finished; choose another --out to repeat it")
         result: dict[str, Any] = known["result"]
         return result
     if asked.epochs is None:
         options = _timed(asked, data, options, known, other)
-    options = dataclasses.replace(options, judge_epochs=_judge_epochs(asked.judge_every, options.epochs))
+    options = dataclasses.replace(options, judge_epochs=asked.judge_epochs(options.epochs))
     with Watch(asked.out, tensorboard=asked.tensorboard) as watch:
-        trained = _finished(asked.out, known)
+        trained = trained_before(asked.out, known)
         if trained is None:
             trained = _train(asked, data, options, hardware, other, watch)
             known["trained"] = {**dataclasses.asdict(trained), "weights": trained.weights.name}
@@ -105,31 +104,6 @@ def _run(
         f"({asked.candidate.precision.label} through {hardware.backend}); written to {asked.out / 'network'}"
     )
     return result
-
-
-def _is_intact(folder: Path) -> bool:
-    from evaluators.artefact import load_artefact
-
-    try:
-        load_artefact(folder)
-    except UserError:
-        return False
-    return True
-
-
-def _finished(out: Path, known: dict[str, Any]) -> TrainedNetwork | None:
-    """The trained network of an earlier call that was interrupted afterwards."""
-    from search.training import TrainedNetwork
-
-    if "trained" not in known or not (weights := out / "run" / known["trained"]["weights"]).is_file():
-        return None
-    return TrainedNetwork(**{**known["trained"], "weights": weights})
-
-
-def _judge_epochs(asked: int | None, epochs: int) -> int | None:
-    if asked is None:
-        return -(-epochs // (LOOKS + 1))
-    return asked or None
 
 
 def _shown(ap: float | None) -> str:

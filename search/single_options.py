@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from evaluators.data import DetectionData
 
 DEFAULT_MINUTES = 30.0
+LOOKS = 4  # at AP on the way at most, unless told otherwise
 TEACHERS = ("none", "self")  # anything else is a folder
 
 
@@ -94,6 +95,12 @@ class SingleTraining:
     def teacher_kind(self) -> str:
         """`none`, `self`, or `other` for a teacher from a folder."""
         return self.teacher if self.teacher in TEACHERS else "other"
+
+    def judge_epochs(self, epochs: int) -> int | None:
+        """Epochs between two looks at AP on the way in a training of so many; None for none."""
+        if self.judge_every is None:
+            return -(-epochs // (LOOKS + 1))
+        return self.judge_every or None
 
     def told(self, data: DetectionData, image_size: int) -> dict[str, Any]:
         """What makes this training that training, as JSON values."""

@@ -7,10 +7,13 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from foundation.errors import UserError
 from search.atomic import remove_leftovers, write_text_whole
+
+if TYPE_CHECKING:
+    from search.training import TrainedNetwork
 
 RECORD = "training.json"
 LOCK = ".lock"  # held by the process that trains
@@ -65,3 +68,23 @@ def _record(out: Path, told: dict[str, Any]) -> dict[str, Any]:
 def write_record(out: Path, record: dict[str, Any]) -> None:
     """Write it whole or not at all."""
     write_text_whole(out / RECORD, json.dumps(record, indent=2) + "\n")
+
+
+def trained_before(out: Path, known: dict[str, Any]) -> TrainedNetwork | None:
+    """The trained network of an earlier call that was interrupted afterwards."""
+    from search.training import TrainedNetwork
+
+    if "trained" not in known or not (weights := out / "run" / known["trained"]["weights"]).is_file():
+        return None
+    return TrainedNetwork(**{**known["trained"], "weights": weights})
+
+
+def is_intact(folder: Path) -> bool:
+    """Whether a whole artefact is there."""
+    from evaluators.artefact import load_artefact
+
+    try:
+        load_artefact(folder)
+    except UserError:
+        return False
+    return True
