@@ -123,7 +123,8 @@ class Finalists:
         if epochs < max(1, policy.epochs // 2):
             return None
         self._chosen.add(best.id)
-        how = f", goes on with what was begun ({before.done:.0%} were done)" if goes_on else ""
+        share = f" ({before.done:.0%} were done)" if before.done else ""  # unknown after a kill
+        how = f", goes on with what was begun{share}" if goes_on else ""
         self.view.event(f"trial {best.number} {best.title}: finalist, {epochs} more epochs{how}")
         self._note(BEGUN, best, str(Begun(epochs, start)))
         return TrainJob(
