@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 from evaluators.latency.bound import lower_bound_ms
@@ -11,7 +12,8 @@ from search.estimates import Estimator
 from search.roles import Policy
 from search.study import Known, Proposal, Question, believed, promising, propose
 from storage.follow import StudyFollower
-from storage.records import LATENCY_MS, NewEstimate, StudyRecord, TrialRecord
+from storage.front import of_a_part
+from storage.records import LATENCY_MS, EvaluationRecord, NewEstimate, StudyRecord, TrialRecord
 from storage.repository import Repository
 from storage.states import Origin
 from yolov6space.candidate import Candidate
@@ -122,7 +124,10 @@ class Knowledge:
 
 
 def read_known(trial: TrialRecord) -> Known:
-    """What a stored trial says; its latency is the measured one, else the estimate."""
+    """What a stored trial says; its latency is the measured one, else the estimate.
+
+    An AP of a part of the images comes with its standard error; after a longer training it is left out.
+    """
     latency = trial.latency.median_ms if trial.latency else None
     if latency is None:
         latency = trial.latency_estimate.value if trial.latency_estimate else None
@@ -133,5 +138,16 @@ def read_known(trial: TrialRecord) -> Known:
         latency,
         first.ap if first else None,
         ended=trial.state.is_finished,
-        longer_ap=newest.ap if newest and longer else None,
+        longer_ap=newest.ap if newest and longer and not of_a_part(newest.protocol) else None,
+        ap_error=_error(first) if first else 0.0,
     )
+
+
+def _error(judged: EvaluationRecord) -> float:
+    """Standard error of an AP, from the interval that ended its judgement early; 0 for one of all images."""
+    from evaluators.accuracy.judge import VERDICT_CONFIDENCE
+
+    if not of_a_part(judged.protocol):
+        return 0.0
+    reach = NormalDist().inv_cdf((1.0 + VERDICT_CONFIDENCE) / 2.0)
+    return float(judged.protocol["ap_high"] - judged.protocol["ap_low"]) / (2.0 * reach)

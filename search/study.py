@@ -44,6 +44,7 @@ class Known:
         older: whether an older study found it out: its AP is what a cheaper look would show, and the candidate
             may be asked here.
         elsewhere_ms: latency on the older study's device where that is another one.
+        ap_error: standard error of `ap` where judging ended after a part of the images; 0 else.
     """
 
     candidate: Candidate
@@ -53,6 +54,7 @@ class Known:
     longer_ap: float | None = None
     older: bool = False
     elsewhere_ms: float | None = None
+    ap_error: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +175,9 @@ def _observations(source: SpaceSource, known: Sequence[Known]) -> list[Observati
             params = source.params_of(one.candidate)
         except SpecError:
             continue
-        found.append(Observation(params, 0, one.ap, one.latency_ms, one.ended, one.elsewhere_ms))
+        found.append(
+            Observation(params, 0, one.ap, one.latency_ms, one.ended, one.elsewhere_ms, one.ap_error)
+        )
         if one.longer_ap is not None:
             found.append(Observation(params, 1, one.longer_ap, one.latency_ms))
     return found

@@ -58,7 +58,9 @@ def believe(
     mean = np.concatenate([part[0] for part in parts])
     deviation = np.concatenate([part[1] for part in parts])
     if len(target) >= 8:
-        tree_mean, tree_deviation = _forest(inputs, target, query, seed)
+        # trees know no noise: what is uncertain is smoothed by the process first
+        smooth = np.where(noise > 0, process.predict(inputs), target) if noise.any() else target
+        tree_mean, tree_deviation = _forest(inputs, smooth, query, seed)
         mixed = (1.0 - _TREE_SHARE) * mean + _TREE_SHARE * tree_mean
         second = (1.0 - _TREE_SHARE) * (deviation**2 + mean**2) + _TREE_SHARE * (
             tree_deviation**2 + tree_mean**2

@@ -25,10 +25,14 @@ def rank_for_promotion(source: Source, seen: Sequence[Observation], goal: Goal, 
     """Candidates of the rung before the last, the greatest expected gain first; the hopeless are left out.
 
     A candidate is hopeless when its best credible value on the last rung stays below the front that is
-    expected there.
+    expected there, or when its evaluation ended early because it was clearly below.
     """
     last = len(goal.costs) - 1
-    cheap = {source.key(one.params): one for one in seen if one.rung == last - 1 and one.value is not None}
+    cheap = {
+        source.key(one.params): one
+        for one in seen
+        if one.rung == last - 1 and one.value is not None and one.error == 0
+    }
     dear = {source.key(one.params): one for one in seen if one.rung == last}
     keys = [key for key, one in cheap.items() if goal.limit is None or (one.latency or np.inf) <= goal.limit]
     if not keys:

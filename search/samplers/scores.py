@@ -67,6 +67,8 @@ def scores(
     limit = goal.limit if goal.limit is not None else float(latency.max()) * 1.1
     floor = float(values.min())
     modelled = rows, values, noise
+    exact = noise == 0  # an uncertain value teaches the model, but is no point of the front
+    rows, values = rows[exact], values[exact]
     if judged < last:
         promoted = {here.index[source.key(one.params)] for one in seen if one.rung == last}
         there = np.array(sorted(promoted), dtype=int)

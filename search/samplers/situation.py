@@ -122,7 +122,8 @@ def with_rung(
         return here
     belief = believe(here.features, rows, values, noise, np.arange(len(here.params)), seed=seed)
     column = belief.mean.copy()
-    column[rows] = values
+    exact = noise == 0
+    column[rows[exact]] = values[exact]
     low, high = np.quantile(column[np.concatenate([rows, here.pool])], [0.02, 0.98])
     column = np.clip((column - low) / max(high - low, 1e-12), 0.0, 1.0)
     old = here.features
@@ -138,7 +139,7 @@ def with_rung(
 def observed(
     source: Source, here: Situation, seen: Sequence[Observation], rung: int
 ) -> tuple[Array, Array, Array]:
-    """Rows, values and extra noise of what is known on a rung; a failure counts as the least, uncertainly."""
+    """Rows, values and standard errors of what is known on a rung; a failure counts as the least, uncertainly."""
     told = [
         one
         for one in seen
@@ -154,4 +155,4 @@ def observed(
     if failed.all():
         return rows[:0], values[:0], values[:0]
     values[failed] = values[~failed].min()
-    return rows, values, failed * float(values.std())
+    return rows, values, np.where(failed, float(values.std()), [one.error for one in told])

@@ -65,6 +65,7 @@ class Observation:
         latency: measured; None where it was not.
         ended: whether it runs no more.
         elsewhere: latency measured on another device; None where it was not.
+        error: standard error of the value where it is that of a sample, such as of a part of the images; 0 else.
     """
 
     params: Params
@@ -73,6 +74,7 @@ class Observation:
     latency: float | None
     ended: bool = True
     elsewhere: float | None = None
+    error: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

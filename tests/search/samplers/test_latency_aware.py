@@ -1,16 +1,20 @@
 """The sampler in plain Optuna studies over small tables: valid, new, feasible, reproducible."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import optuna
 import pytest
 
 from search.benchmarking.table import Table, TableSource, key_of
+from search.samplers.acquisition import front_steps
 from search.samplers.decide import decide
 from search.samplers.latency_aware import LATENCY, RUNG, WHY, ExhaustedError, LatencyAwareSampler, suggest
 from search.samplers.promotion import rank_for_promotion
 from search.samplers.report import beliefs
+from search.samplers.scores import scores
+from search.samplers.situation import observed, situation
 from search.samplers.values import Goal, Observation
 
 LIMIT = 6.0
@@ -164,6 +168,40 @@ def test_promotion_prefers_gain_and_drops_the_hopeless() -> None:
     assert key_of(ranked[0].params) not in {
         key_of(choice.params) for choice in rank_for_promotion(source, done, Goal(LIMIT, costs=(0.1, 1.0)), 0)
     }
+
+
+def test_an_uncertain_value_is_no_point_of_the_front_and_is_not_promoted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    small = table()
+    source = TableSource(small, {"ms": small.columns["ms"]}, "ms", 0.0, LIMIT)
+    within = np.flatnonzero(small.columns["ms"] <= LIMIT)[::2]
+    seen = [
+        Observation(small.params[i], 0, small.columns["quick"][i], small.columns["ms"][i]) for i in within
+    ]
+    fastest = int(np.argmin(small.columns["ms"][within]))
+    lucky = replace(seen[fastest], value=1000.0)
+    goal, promoting = Goal(LIMIT), Goal(LIMIT, costs=(0.1, 1.0))
+    exact, part = (
+        [*seen[:fastest], one, *seen[fastest + 1 :]] for one in (lucky, replace(lucky, error=50.0))
+    )
+    assert key_of(rank_for_promotion(source, exact, promoting, 0)[0].params) == key_of(lucky.params)
+    assert key_of(lucky.params) not in {
+        key_of(one.params) for one in rank_for_promotion(source, part, promoting, 0)
+    }
+    here = situation(source, part, goal, 0, 0)
+    assert here is not None
+    _, _, noise = observed(source, here, part, 0)
+    assert noise[fastest] == 50.0 and noise.sum() == 50.0
+    told: list[float] = []
+
+    def spy(ap: np.ndarray, *rest: object) -> object:
+        told.extend(ap)
+        return front_steps(ap, *rest)
+
+    monkeypatch.setattr("search.samplers.scores.front_steps", spy)
+    scores(source, here, part, goal, here.pool, 0, 0)
+    assert len(told) == len(seen) - 1 and 1000.0 not in told
 
 
 def test_without_a_limit_or_foreknowledge() -> None:

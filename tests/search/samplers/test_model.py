@@ -103,3 +103,18 @@ def test_risk_is_spent_once() -> None:
     assert allowed_risk(0.03, 0, 0) == pytest.approx(0.03)
     assert allowed_risk(0.03, 40, 0) > 0.1
     assert allowed_risk(0.03, 40, 2) == 0.01
+
+
+def test_an_uncertain_observation_moves_the_belief_less() -> None:
+    params = population()
+    found = features(params, {}, CHOICES)
+    rows = np.arange(30)
+    values = np.array([float(one["size"]) for one in params[:30]])
+    values[4] += 20.0
+    beside = [row for row in range(60) if row != 4]
+    truth = np.array([float(params[row]["size"]) for row in beside])
+    noise = np.where(rows == 4, 20.0, 0.0)
+    sure = believe(found, rows, values, np.zeros(30), np.array(beside), seed=0)
+    unsure = believe(found, rows, values, noise, np.array([*beside, 4]), seed=0)
+    assert np.abs(unsure.mean[:-1] - truth).mean() < 0.7 * np.abs(sure.mean - truth).mean()
+    assert unsure.mean[-1] < values[4] - 10.0
