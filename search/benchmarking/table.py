@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PARAMETER = "p_"
 _MIN_ROWS = 2
+_HOPELESS = 4.0  # standard errors over the limit from which a row cannot be within it
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class TableSource:
         known: figures known before evaluation, by name.
         latency: which of them foretells the latency, None if none does.
         latency_error: its relative standard error.
-        limit: rows that are foretold exactly and over it are never drawn.
+        limit: rows that are foretold so far over it that no error explains it are never drawn.
     """
 
     def __init__(
@@ -135,8 +136,8 @@ class TableSource:
         self.latency_error = latency_error
         self.choices = table.choices
         candidates = np.arange(len(table.params))
-        if latency is not None and limit is not None and latency_error == 0:
-            candidates = candidates[known[latency] <= limit]
+        if latency is not None and limit is not None:
+            candidates = candidates[known[latency] <= limit * np.exp(_HOPELESS * latency_error)]
         self._candidates = candidates
 
     @cached_property

@@ -119,6 +119,15 @@ def test_an_inexact_latency_is_learnt_from_what_was_over_the_limit() -> None:
     assert (1.25 * columns["ms"][late] <= LIMIT).all()
 
 
+def test_rows_that_no_error_of_the_estimate_brings_within_the_limit_are_not_drawn() -> None:
+    small = table()
+    latency = small.columns["ms"]
+    source = TableSource(small, {"ms": latency}, "ms", 0.05, LIMIT)
+    drawn = {key_of(one) for one in source.draw((), [], 0)}
+    assert {small.keys[i] for i in np.flatnonzero(latency <= 1.2 * LIMIT)} <= drawn
+    assert drawn < set(small.keys)
+
+
 def test_rungs_are_climbed_from_below() -> None:
     columns = table().columns
     study = new_study(sampler(costs=(0.1, 1.0)))
