@@ -1,6 +1,6 @@
 """Kill a training at random moments and go on, again and again: the weights must be those of the unbroken run.
 
-    python benchmarks/kill_training.py [--kills 20] [--epochs 30] [--amp auto] [--repopt] [--seed 0]
+    python benchmarks/kill_training.py [--kills 20] [--epochs 30] [--amp auto] [--repopt] [--processes 1] [--seed 0]
 
 Trains a tiny network on drawn squares in a process of its own, which is killed with SIGKILL at moments drawn
 uniformly from the time a whole run takes, so that some fall into starting and some into writing a checkpoint. A run
@@ -13,6 +13,7 @@ import random
 import sys
 import tempfile
 import time
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -33,16 +34,17 @@ WEIGHTS = "weights.safetensors"
 @click.option(
     "--repopt", is_flag=True, help="A RepOptimizer network: kills may fall into its search for scales."
 )
+@click.option("--processes", type=int, default=1, show_default=True, help="That share every batch.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the moments.")
 @json_option
-def main(kills: int, epochs: int, amp: str, repopt: bool, seed: int, as_json: bool) -> None:
+def main(kills: int, epochs: int, amp: str, repopt: bool, processes: int, seed: int, as_json: bool) -> None:
     moments = random.Random(seed)
     # Forked from a server that has imported everything, so that kills hit training and not imports.
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(["search.training", "cv2"])
 
     def start(folder: Path) -> BaseProcess:
-        process = server.Process(target=_train, args=(folder, epochs, amp, repopt))
+        process = server.Process(target=_train, args=(folder, epochs, amp, repopt, processes))
         process.start()
         return process
 
@@ -124,8 +126,9 @@ def _draw(folder: Path) -> None:
         (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(document))
 
 
-def _train(folder: Path, epochs: int, amp: str, repopt: bool) -> None:
+def _train(folder: Path, epochs: int, amp: str, repopt: bool, processes: int) -> None:
     from evaluators.data import load_data
+    from search.parallel import train_in_processes
     from search.training import TrainingOptions, train
     from yolov6space.candidate import Candidate
     from yolov6space.variants import scaled_model
@@ -134,7 +137,13 @@ def _train(folder: Path, epochs: int, amp: str, repopt: bool) -> None:
     options = TrainingOptions(
         epochs=epochs, image_size=96, batch=8, threads=1, amp=amp, workers=2, checkpoint_seconds=0.1
     )
-    train(Candidate(model=model), load_data(folder.parent / "data"), options, folder=folder)
+    training = partial(
+        train, Candidate(model=model), load_data(folder.parent / "data"), options, folder=folder
+    )
+    if processes == 1:
+        training()
+    else:
+        train_in_processes(training, processes=processes, device="cpu", on_progress=lambda now: None)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 WORKER_SILENCE_S = 1800.0  # a worker that reports nothing for this long hangs, and ends itself
@@ -32,9 +33,9 @@ def lost_cause(error: BaseException | None, last_heard: float, silence_s: float 
         return "its node was lost"
     if kind == "OutOfMemoryError":
         return "out of memory: the worker was ended"
-    lowered = text.lower()
+    # Ray's own advice at the end of every message names all causes that there could be
+    told = re.split("(?:possible|common|potential root) causes", text.lower())[0]
     for word, cause in _WORDS:
-        # Ray's own advice at the end of every message names all causes that there could be
-        if word in lowered.partition("possible causes")[0].partition("potential root causes")[0]:
+        if word in told:
             return cause
     return "the worker process died (killed, crashed, or out of memory)"

@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from foundation.cli import progress
 from foundation.errors import UserError
 from search.deploying import deploy, describe_artefact
 from search.effort import TEACHER_SHARE, epochs_share
+from search.parallel import check_processes, threads_of_each, train_in_processes
 from search.single_options import TEACHERS, SingleTraining
 from search.single_record import claimed, is_intact, trained_before, write_record
 from search.single_watch import Watch, require_tensorboard
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from evaluators.accuracy import Engine
     from evaluators.data import DetectionData
     from evaluators.latency import Hardware
-    from search.training import Teacher, TrainedNetwork, TrainingOptions
+    from search.training import Teacher, TrainedNetwork, TrainingOptions, TrainingProgress
     from yolov6space.networks import Detector
 
 BATCH_OF_ENGINE = 1
@@ -50,6 +52,7 @@ def run_single(asked: SingleTraining) -> dict[str, Any]:
 
     if asked.tensorboard:
         require_tensorboard()
+    check_processes(asked.processes, asked.batch)
     hardware = resolve_hardware("auto")
     check_precision(asked.candidate.precision.kind, hardware)
     data = load_data(asked.data)
@@ -65,6 +68,7 @@ def run_single(asked: SingleTraining) -> dict[str, Any]:
         seed=asked.seed,
         lr=asked.lr,
         threads=asked.threads,
+        compile_network=asked.compile_network and _can_compile(),
     )
     other = None if asked.teacher in TEACHERS else _other_teacher(Path(asked.teacher), data)
     with claimed(asked.out, asked.told(data, size)) as known:
@@ -106,6 +110,14 @@ def _run(
     return result
 
 
+def _can_compile() -> bool:
+    from search.training.numerics import compile_refusal
+
+    if refusal := compile_refusal():
+        progress(f"--compile: {refusal}; training goes on without")
+    return not refusal
+
+
 def _shown(ap: float | None) -> str:
     return "undefined" if ap is None else f"{ap:.3f}"
 
@@ -138,11 +150,18 @@ def _timed(
         images = len(data.split("train"))
         progress(f"timing a few training steps of {asked.title}")
         classes = len(data.class_names)
-        seconds = 60 * asked.minutes / _teaching_cost(asked, other, classes)
+        seconds = 60 * asked.minutes * _working_gpus(asked) / _teaching_cost(asked, other, classes)
         known["epochs"] = epochs_within(seconds, asked.candidate, classes, options, images)
         write_record(asked.out, known)
         progress(f"{asked.minutes:g} minutes are about {known['epochs']} epochs of {images} images")
     return dataclasses.replace(options, epochs=known["epochs"])
+
+
+def _working_gpus(asked: SingleTraining) -> int:
+    """How many times one process's speed to expect; processes on CPUs share the cores that one would use alone."""
+    import torch
+
+    return asked.processes if torch.cuda.is_available() else 1
 
 
 def _teaching_cost(asked: SingleTraining, other: Teacher | None, classes: int) -> float:
@@ -177,30 +196,38 @@ def _train(
     def guard() -> AbstractContextManager[None]:
         return working(hardware.device)
 
+    if asked.processes > 1 and options.threads is None:
+        options = dataclasses.replace(options, threads=threads_of_each(asked.processes))
+
+    def run(folder: Path, on_progress: Callable[[TrainingProgress], None], **rest: Any) -> TrainedNetwork:
+        training = partial(
+            train,
+            asked.candidate,
+            data,
+            options,
+            folder=folder,
+            device_guard=guard,
+            init_weights=asked.init,
+            **rest,
+        )
+        if asked.processes == 1:
+            return training(on_progress=on_progress)
+        progress(f"starting {asked.processes} processes that share every batch")
+        return train_in_processes(
+            training, processes=asked.processes, device=hardware.device, on_progress=on_progress
+        )
+
     if asked.teacher == "self":
         weights = asked.out / "teacher" / TRAINED
         if not weights.exists():
             progress("training the network once to be its own teacher, then once more with it")
-            train(
-                asked.candidate,
-                data,
-                options,
-                folder=weights.parent,
-                on_progress=lambda now: watch(now, "teacher"),
-                device_guard=guard,
-                init_weights=asked.init,
-            )
+            run(weights.parent, lambda now: watch(now, "teacher"))
         teacher = Teacher(asked.candidate.model, weights)
         # else the student would repeat its teacher's training: the same first weights and pictures
         options = dataclasses.replace(options, seed=options.seed + 1)
-    return train(
-        asked.candidate,
-        data,
-        options,
-        folder=asked.out / "run",
-        on_progress=watch,
-        device_guard=guard,
-        init_weights=asked.init,
+    return run(
+        asked.out / "run",
+        watch,
         teacher=teacher,
         judge=lambda detector: _ap(detector, data, options.image_size, guard),
     )

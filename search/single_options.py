@@ -34,6 +34,8 @@ class SingleTraining:
         init: weights to start from.
         teacher: `none`, `self` (the network is trained twice, the first one teaches the second) or the folder of a
             trained network's artefact.
+        processes: that share every batch; on a machine with GPUs one of these for each.
+        compile_network: train through `torch.compile` where that can be.
         judge_every: epochs between two looks at val AP; 0 for none, None for a few in all.
     """
 
@@ -49,6 +51,8 @@ class SingleTraining:
     lr: float | None = None
     seed: int = 0
     threads: int | None = None
+    processes: int = 1
+    compile_network: bool = False
     teacher: str = "none"
     judge_every: int | None = None
     tensorboard: bool = False

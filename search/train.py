@@ -17,6 +17,7 @@ Examples:
   python -m search.train YOLOv6-S --data my_images/ --epochs 100 --image-size 416 --out s
   python -m search.train --spec candidate.json --data bundled --minutes 5 --out mine --json
   python -m search.train N --data my_images/ --teacher s/network --out n-taught
+  python -m search.train L --data my_images/ --epochs 300 --batch 64 --processes 4 --out l
   python -m search.train N --data my_images/ --init n/network/weights.safetensors --epochs 20 --out n-longer
 """
 
@@ -67,7 +68,24 @@ Examples:
 )
 @click.option("--lr", type=float, help="Peak learning rate. [default: by the length of the training]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads. [default: all cores]")
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 1024),
+    help="CPU threads of each process. [default: all cores, shared out]",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Share every batch among so many processes of this machine, a GPU each where there are any.",
+)
+@click.option(
+    "--compile",
+    "compile_network",
+    is_flag=True,
+    help="Train through torch.compile; NVIDIA GPUs only.",
+)
 @click.option(
     "--judge-every",
     type=click.IntRange(min=0),

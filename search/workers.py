@@ -68,6 +68,8 @@ def ray_session(address: str | None, cpus: int, device: str) -> Iterator[None]:
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # ours ends the search and keeps everything
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    # Ray prints about lost workers on standard output, which is for results; we give the reason ourselves
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
     import ray
 
     # a dead worker becomes a reason, not a traceback

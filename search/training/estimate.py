@@ -33,6 +33,7 @@ def estimate_seconds_per_image(candidate: Candidate, num_classes: int, options: 
             image_size=options.image_size,
             amp=options.amp,
             device=training_device(),
+            compile_network=options.compile_network,
         )
         batch = random_batch(num_classes, options.batch, options.image_size, generator)
         times = []

@@ -14,6 +14,7 @@ from search.training.assigners import ASSIGNERS, Anchors, Assigner, GroundTruth,
 from search.training.box_losses import BOX_LOSSES
 from search.training.class_losses import CLASS_LOSSES
 from search.training.distill import SoftTargets, bin_divergence, class_divergence
+from search.training.ranks import ALONE, Ranks
 from yolov6space.candidate import Recipe
 from yolov6space.networks import Detector, HeadOutput
 
@@ -44,13 +45,15 @@ class Loss:
 class DetectionLoss:
     """The loss a recipe asks for, for one network and one input size.
 
-    Every term is divided by the sum of the target scores of the batch, taken as at least 1.
+    Every term is divided by the sum of the target scores of the batch, taken as at least 1. The batch is that of all
+    ranks, so their losses add up to its loss.
     """
 
-    def __init__(self, detector: Detector, recipe: Recipe, image_size: int) -> None:
+    def __init__(self, detector: Detector, recipe: Recipe, image_size: int, ranks: Ranks = ALONE) -> None:
         points, strides = detector.anchors(image_size, image_size)
         self._anchors = Anchors(points.float(), strides.float().squeeze(1))
         self._detector = detector
+        self._ranks = ranks
         self._reg_max = detector.model.reg_max
         self._class_loss = CLASS_LOSSES[recipe.class_loss]
         self._box_loss = BOX_LOSSES[recipe.box_loss]
@@ -77,7 +80,7 @@ class DetectionLoss:
             image, anchor = assignment.place // len(centres), assignment.place % len(centres)
             targets = torch.zeros_like(logits)
             targets[image, anchor, truth.labels[assignment.truth]] = assignment.score
-            normaliser = assignment.score.sum().clamp(min=1)
+            normaliser = self._ranks.total(assignment.score.sum()).clamp(min=1)
         classification = self._class_loss(logits, targets).sum() / normaliser
 
         goal = truth.boxes[assignment.truth] / self._anchors.strides[anchor, None]

@@ -1,8 +1,16 @@
-"""Devices and number formats of training."""
+"""Devices, number formats and compilation of training."""
 
+import importlib.util
+import os
+import shutil
 from contextlib import AbstractContextManager, nullcontext
+from typing import cast
 
 import torch
+from torch import nn
+
+OLDEST_COMPILED = (7, 0)  # compute capability that Triton generates code for
+C_COMPILERS = ("cc", "gcc", "clang")  # Triton builds its launchers with one of these, or with $CC
 
 
 def training_device() -> torch.device:
@@ -35,3 +43,22 @@ def memory_format(device: torch.device) -> torch.memory_format:
     three channels-last input channels (RepVGG's stem): the process dies with a corrupted heap.
     """
     return torch.channels_last if device.type == "cuda" else torch.contiguous_format
+
+
+def compile_refusal() -> str:
+    """Why `torch.compile` is of no use to training here; empty when it may be."""
+    if not torch.cuda.is_available():
+        return "it is for NVIDIA GPUs, and there is none here"
+    if torch.cuda.get_device_capability() < OLDEST_COMPILED:
+        return "it needs a GPU of compute capability 7.0 or newer"
+    if importlib.util.find_spec("triton") is None:
+        return "it needs the triton package (pip install triton)"
+    if not os.environ.get("CC") and not any(map(shutil.which, C_COMPILERS)):
+        return "it needs a C compiler (on Debian: apt-get install gcc)"
+    return ""
+
+
+def compiled(network: nn.Module) -> nn.Module:
+    """`network` through `torch.compile`; parts that fail to compile run as they are, and torch warns of them."""
+    torch._dynamo.config.suppress_errors = True
+    return cast(nn.Module, torch.compile(network))

@@ -31,9 +31,10 @@ class TrainingOptions:
         deadline: `time.monotonic()` by which training must have ended; None for no limit. A run that would not is
             given up with a checkpoint.
         amp: `auto` is bf16 where the CPU computes it natively, on a GPU bf16, else fp16; `off` is float32.
-        cache_mib: memory for decoded images; None for a quarter of what is available.
+        cache_mib: memory for decoded images, of each process; None for a quarter of what is available to all.
         checkpoint_seconds: time between two checkpoints.
         judge_epochs: epochs between two looks at AP on the way, None for none.
+        compile_network: run the network through `torch.compile`; whether it can be, `numerics.compile_refusal` says.
     """
 
     epochs: int
@@ -48,6 +49,7 @@ class TrainingOptions:
     cache_mib: int | None = None
     checkpoint_seconds: float = 30.0
     judge_epochs: int | None = None
+    compile_network: bool = False
 
     def __post_init__(self) -> None:
         for name, low in (("epochs", 1), ("batch", 1), ("workers", 1), ("judge_epochs", 1)):

@@ -13,6 +13,7 @@ from search.training.checkpoint import Checkpoint, remove_checkpoint, save_check
 from search.training.data.loader import Batch, Loader
 from search.training.health import LossWatch
 from search.training.options import OutOfTime, TrainedNetwork, TrainingOptions, TrainingProgress
+from search.training.ranks import Ranks
 from search.training.schedule import Plan
 from search.training.statistics import renew_statistics
 from search.training.step import Stepper
@@ -59,6 +60,10 @@ class Run:
         return self.stepper.plan
 
     @property
+    def ranks(self) -> Ranks:
+        return self.stepper.ranks
+
+    @property
     def seconds(self) -> float:
         """Wall time so far, earlier interrupted parts included."""
         return self.seconds_before + time.monotonic() - self.started
@@ -80,13 +85,15 @@ class Run:
         self.parts = deque(self.parts, maxlen=max(1, steps // 10))
         last_report = last_save = time.monotonic()
         since_report: list[dict[str, float]] = []
-        with self.loader.batches(self.first, steps, self.options.workers) as batches:
+        places = self.ranks.places(self.options.batch)
+        with self.loader.batches(self.first, steps, self.options.workers, places) as batches:
             for step, batch in enumerate(self._timed(batches), start=self.first):
                 with device_guard():
                     parts = self.stepper.step(batch, step)
                 self.watch.see(step, parts)
                 self.parts.append(parts)
-                since_report.append(parts)
+                if on_progress:
+                    since_report.append(parts)
                 done, now = step + 1, time.monotonic()
                 self._check_deadline(done - self.first, steps - done, now)
                 ap = self._judged(done)
@@ -94,7 +101,7 @@ class Run:
                     on_progress(self._progress(done, since_report, now, ap))
                     last_report, since_report = now, []
                 due = now - last_save >= self.options.checkpoint_seconds
-                if due and done < steps and self.watch.calm:
+                if self.ranks.leads and due and done < steps and self.watch.calm:
                     self._save(done)
                     last_save = time.monotonic()
         return self._finish(device_guard)
@@ -125,12 +132,14 @@ class Run:
             return self.judge(self._averaged())
 
     def _finish(self, device_guard: DeviceGuard) -> TrainedNetwork:
-        averaged = self._averaged()
         stepper = self.stepper
-        renew_statistics(averaged, self.loader, self.plan, stepper.device, stepper.dtype, device_guard)
         weights = self.folder / WEIGHTS_FILE
-        save_detector(averaged, weights, {"run": self.name, "epochs": str(self.options.epochs)})
-        remove_checkpoint(self.folder)
+        if self.ranks.leads:
+            averaged = self._averaged()
+            renew_statistics(averaged, self.loader, self.plan, stepper.device, stepper.dtype, device_guard)
+            save_detector(averaged, weights, {"run": self.name, "epochs": str(self.options.epochs)})
+            remove_checkpoint(self.folder)
+        self.ranks.wait()
         return TrainedNetwork(
             weights=weights,
             epochs=self.options.epochs,

@@ -1,5 +1,6 @@
 """One step of training: forward, assignment, loss, backward, update."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,9 +14,10 @@ from search.training.assigners import WARMUP_ASSIGNER
 from search.training.data.loader import Batch
 from search.training.distill import TeacherNetwork, soft_weight
 from search.training.losses import DetectionLoss
-from search.training.numerics import autocast, compute_type, memory_format
+from search.training.numerics import autocast, compiled, compute_type, memory_format
 from search.training.optimizer import make_average, make_optimizer, make_scheduler, set_momentum
 from search.training.options import TrainingDiverged
+from search.training.ranks import ALONE, Ranks
 from search.training.schedule import Plan
 from yolov6space.candidate import Recipe
 from yolov6space.networks import Detector
@@ -28,6 +30,7 @@ class Stepper:
     """A network in training with all that changes from step to step."""
 
     detector: Detector
+    network: nn.Module  # the detector as a training step calls it
     average: AveragedModel
     optimizer: SGD
     scheduler: LambdaLR
@@ -38,6 +41,7 @@ class Stepper:
     dtype: torch.dtype
     teacher: TeacherNetwork | None
     scaled: tuple[list[nn.Parameter], list[Tensor]]
+    ranks: Ranks
 
     @classmethod
     def of(
@@ -51,6 +55,8 @@ class Stepper:
         device: torch.device,
         teacher: TeacherNetwork | None = None,
         multipliers: Mapping[str, Tensor] | None = None,
+        compile_network: bool = False,
+        ranks: Ranks = ALONE,
     ) -> "Stepper":
         """Ready for step 0. The detector is moved to `device` and trained in place.
 
@@ -59,15 +65,18 @@ class Stepper:
         """
         detector = detector.to(device).train()
         detector.to(memory_format=memory_format(device))  # type: ignore[call-overload]
+        average = make_average(detector, plan)  # a copy, made before the BatchNorm layers ask other ranks
+        network = ranks.network(detector)
         optimizer = make_optimizer(detector, plan)
         dtype = compute_type(amp, device)
         return cls(
             detector=detector,
-            average=make_average(detector, plan),
+            network=compiled(network) if compile_network else network,
+            average=average,
             optimizer=optimizer,
             scheduler=make_scheduler(optimizer, plan),
             scaler=torch.amp.GradScaler(device.type, enabled=dtype == torch.float16),
-            loss=DetectionLoss(detector, recipe, image_size),
+            loss=DetectionLoss(detector, recipe, image_size, ranks),
             plan=plan,
             device=device,
             dtype=dtype,
@@ -76,13 +85,14 @@ class Stepper:
                 [detector.get_parameter(name) for name in multipliers or ()],
                 [factors.to(device) for factors in (multipliers or {}).values()],
             ),
+            ranks=ranks,
         )
 
     def step(self, batch: Batch, step: int) -> dict[str, float]:
-        """Train on one batch; returns the weighted terms of the loss.
+        """Train on one batch (this rank's share of it); returns the weighted terms of the loss of the whole.
 
         Raises:
-            TrainingDiverged: loss or gradient is not finite.
+            TrainingDiverged: loss or gradient is not finite; on every rank alike.
         """
         set_momentum(self.optimizer, self.plan.momentum(step))
         warms_up = self.plan.warms_up_assigner(step)
@@ -90,7 +100,7 @@ class Stepper:
         teacher = None if warms_up else self.teacher
         images = batch.images.to(self.device, memory_format=memory_format(self.device))
         with autocast(self.dtype, self.device):
-            output = self.detector(images)
+            output = self.network(images)
             taught = None if teacher is None else teacher(images)
         soft = None
         if teacher is not None and taught is not None:
@@ -102,12 +112,11 @@ class Stepper:
             WARMUP_ASSIGNER if warms_up else None,
             soft,
         )
-        total = loss.total
-        parts = loss.parts()
-        if not torch.isfinite(total):
+        parts = self.ranks.totals(loss.parts(), self.device)
+        if not math.isfinite(sum(parts.values())):
             raise TrainingDiverged(f"the loss is not finite at step {step + 1}: {_listed(parts)}")
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(total).backward()
+        self.scaler.scale(self.ranks.summed_gradient(loss.total)).backward()
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.detector.parameters(), MAX_GRADIENT_NORM)
         # With fp16 the scaler skips such steps and lowers its scale; without it nothing would.

@@ -20,6 +20,7 @@ from search.training.data.sampler import Sampler
 from search.training.distill import Teacher, TeacherNetwork
 from search.training.numerics import training_device
 from search.training.options import TrainedNetwork, TrainingDiverged, TrainingOptions, TrainingProgress
+from search.training.ranks import ALONE, Ranks
 from search.training.run import DeviceGuard, Judge, ProgressCallback, Run
 from search.training.schedule import Plan
 from search.training.step import Stepper
@@ -43,14 +44,15 @@ def train(
     init_weights: Path | None = None,
     teacher: Teacher | None = None,
     judge: Judge | None = None,
+    ranks: Ranks = ALONE,
 ) -> TrainedNetwork:
     """Train a candidate on the `train` split and write its averaged weights to `folder`.
 
     A run that diverges goes back to its last checkpoint, or to the start, and goes on at `RETRY_RATE` of the
     learning rate; once. A `repopt` network is preceded by the search for its scales, in `folder/scales`.
 
-    The same candidate, data, options and number of threads give the same weights on a CPU, also when a run
-    was killed and called again: it goes on from the checkpoint in `folder`.
+    The same candidate, data, options and numbers of threads and ranks give the same weights on a CPU, also when a
+    run was killed and called again: it goes on from the checkpoint in `folder`.
 
     Args:
         folder: made if absent; belongs to this run alone.
@@ -58,6 +60,8 @@ def train(
         init_weights: safetensors to start from; class predictors of another number of classes are left out.
         teacher: distil from this network; what the candidate's recipe says of distillation is the caller's to see to.
         judge: AP of a detector (it stays as it is), for a look on the way every `options.judge_epochs`.
+        ranks: processes that train this network together, each of which calls this function with the same arguments;
+            what they wrote, a run of any other number of processes can go on from.
 
     Raises:
         OutOfTime: the end would be past `options.deadline`.
@@ -67,14 +71,19 @@ def train(
     split = data.split("train")
     if not len(split):
         raise UserError(f"data {data.name!r} has no training images; add some to its train split")
+    if not ranks.leads:  # the others follow rank 0, step by step
+        on_progress, judge, device_guard = None, None, nullcontext
+        options = dataclasses.replace(options, deadline=None)
     classes = len(data.class_names)
-    cache = ImageCache(split, options.image_size, options.cache_mib)
+    cache = ImageCache(split, options.image_size, options.cache_mib, ranks.count)
     name = _name(candidate, data, options, init_weights, teacher)
     with process_settings(options):
         taught = None if teacher is None else TeacherNetwork(_teacher(teacher, classes))
         found = None
         if has_scale_search(candidate.model):
-            found = _find_scales(candidate, classes, options, cache, folder, name, on_progress, device_guard)
+            found = _find_scales(
+                candidate, classes, options, cache, folder, name, on_progress, device_guard, ranks
+            )
 
         def begin(retry: str) -> Run:
             torch.manual_seed(options.seed)
@@ -92,6 +101,8 @@ def train(
                 device=training_device(),
                 teacher=taught,
                 multipliers=multipliers,
+                compile_network=options.compile_network,
+                ranks=ranks,
             )
             return Run(stepper, _loader(cache, options, plan), options, folder, name, retry, judge)
 
@@ -149,6 +160,7 @@ def _find_scales(
     name: str,
     on_progress: ProgressCallback | None,
     device_guard: DeviceGuard,
+    ranks: Ranks,
 ) -> scales.FoundScales:
     """Those found before by this very run, else by a training of the search form."""
     own = folder / scales.FOLDER
@@ -167,6 +179,8 @@ def _find_scales(
             image_size=options.image_size,
             amp=options.amp,
             device=training_device(),
+            compile_network=options.compile_network,
+            ranks=ranks,
         )
         return Run(stepper, _loader(cache, shorter, plan), shorter, own, name, retry)
 
@@ -214,8 +228,16 @@ def _name(
 ) -> str:
     """Digest of everything that decides the weights; how fast or how long it may take does not."""
     told = dataclasses.asdict(options)
-    # threads: they change the rounding only, and a search may find another number best when it is resumed
-    for name in ("deadline", "workers", "threads", "cache_mib", "checkpoint_seconds", "judge_epochs"):
+    # threads and compilation change the rounding only; a search may find another number best when it is resumed
+    for name in (
+        "deadline",
+        "workers",
+        "threads",
+        "cache_mib",
+        "checkpoint_seconds",
+        "judge_epochs",
+        "compile_network",
+    ):
         del told[name]
     taught = None
     if teacher is not None:

@@ -181,6 +181,7 @@ def test_minutes_become_epochs_once(
         (["N", "--epochs", "3", "--minutes", "3"], "not both"),
         (["N", "--image-size", "300"], "multiple of 32"),
         (["N", "--lr", "50"], "learning rate"),
+        (["N", "--processes", "9", "--batch", "8"], "cannot be shared by so many"),
         (["N", "--init", "no/such.safetensors"], "no/such.safetensors"),
         (["N", "--teacher", "no/such/artefact"], "no/such/artefact"),
         (["N", "--data", "no/such/folder"], "no/such/folder"),

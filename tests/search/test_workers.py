@@ -135,6 +135,7 @@ class Preempted(Exception):  # noqa: N818
         (RuntimeError("The actor died: node 12 was terminated. Possible causes: oom"), "its node was lost"),
         (RuntimeError("worker killed due to memory pressure"), "out of memory"),
         (RuntimeError("exit code 9. Potential root causes: out of memory"), "the worker process died"),
+        (RuntimeError("End of file. Some common causes include: the OOM killer"), "the worker process died"),
         (None, "the worker process died"),
     ],
 )

@@ -67,14 +67,15 @@ class Loader:
         self._cache, self._sampler, self._size, self._batch = cache, sampler, image_size, batch
         self._augmentation = augmentation
 
-    def batch(self, step: int) -> Batch:
-        """The batch of a step, counted from 0."""
+    def batch(self, step: int, places: range | None = None) -> Batch:
+        """The batch of a step, counted from 0, or those `places` of it."""
         import torch
 
         from search.training.assigners import GroundTruth
 
         settings = self._augmentation(step)
-        samples = [self._picture(step * self._batch + place, settings) for place in range(self._batch)]
+        places = range(self._batch) if places is None else places
+        samples = [self._picture(step * self._batch + place, settings) for place in places]
         counts = [len(sample.labels) for sample in samples]
         return Batch(
             torch.from_numpy(to_batch([sample.image for sample in samples])),
@@ -86,19 +87,23 @@ class Loader:
         )
 
     @contextmanager
-    def batches(self, first: int, last: int, workers: int) -> Iterator[Iterator[Batch]]:
-        """The batches of steps `first` to `last` - 1 in order, made by `workers` threads ahead of use."""
+    def batches(
+        self, first: int, last: int, workers: int, places: range | None = None
+    ) -> Iterator[Iterator[Batch]]:
+        """Batches (or `places` of each) of steps `first` to `last` - 1, made by `workers` threads ahead of use."""
         pool = ThreadPoolExecutor(workers, thread_name_prefix="batches")
         try:
-            yield self._ahead(pool, first, last, AHEAD * workers)
+            yield self._ahead(pool, first, last, AHEAD * workers, places)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _ahead(self, pool: ThreadPoolExecutor, first: int, last: int, ahead: int) -> Iterator[Batch]:
+    def _ahead(
+        self, pool: ThreadPoolExecutor, first: int, last: int, ahead: int, places: range | None
+    ) -> Iterator[Batch]:
         waiting: deque[Future[Batch]] = deque()
         for step in range(first, last):
             while len(waiting) < ahead and step + len(waiting) < last:
-                waiting.append(pool.submit(self.batch, step + len(waiting)))
+                waiting.append(pool.submit(self.batch, step + len(waiting), places))
             yield waiting.popleft().result()
 
     def _picture(self, position: int, settings: Augmentation) -> Sample:

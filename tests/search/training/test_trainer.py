@@ -64,7 +64,7 @@ def test_a_checkpoint_outlives_another_number_of_threads(tiny: Candidate, rectan
     def name(**changes: int) -> str:
         return trainer_module._name(tiny, rectangles, options(**changes), None, None)
 
-    assert name(threads=1) == name(threads=2) == name(workers=3)
+    assert name(threads=1) == name(threads=2) == name(workers=3) == name(compile_network=True)
     assert name() != name(seed=1)
 
 
