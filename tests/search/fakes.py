@@ -66,7 +66,9 @@ def trained(job: TrainJob, *, better: bool = True) -> dict[str, Any]:
     candidate = Candidate.from_dict(job.candidate)
     epochs = job.epochs + job.epochs_before
     value = ap(candidate, epochs) if better else 0.0
-    part = {} if job.ap_to_beat is None or value >= 0.9 * job.ap_to_beat else {"images": 24, "of_images": 160}
+    part: dict[str, Any] = {}
+    if job.ap_to_beat is not None and value < 0.9 * job.ap_to_beat:
+        part = {"images": 24, "of_images": 160, "ap_low": value - 0.02, "ap_high": value + 0.02}
     told = {
         "figures": {"AP": value, "AP50": min(1.0, 1.3 * value)},
         "protocol": {"data": "fake", "epochs": epochs, **part},
