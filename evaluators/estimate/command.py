@@ -67,7 +67,7 @@ def calibrate_command(
     from evaluators.estimate.device import calibrate, cross_validate, samples_for
     from evaluators.estimate.fit import fit
     from evaluators.hardware import float_format, resolve_hardware, supported_precisions
-    from evaluators.latency import measure
+    from evaluators.latency.isolated import measure_isolated
 
     hardware = resolve_hardware(hardware_name)
     progress(hardware.reason)
@@ -98,7 +98,7 @@ def calibrate_command(
                 folder=Path(folder) / "artefact",
                 float_format=float_format(hardware),
             )
-            return measure(artefact, hardware, seconds=seconds, engines=engines)
+            return measure_isolated(artefact, hardware, seconds=seconds, engines=engines)
 
     def told(number: int, candidate: "Candidate", found: "Measured") -> None:
         doubt = f" (disturbed: {found.disturbance})" if found.disturbance else ""

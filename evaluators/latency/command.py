@@ -143,9 +143,9 @@ def latency_command(
         _show_estimate(_case(candidate, folder, hardware, given, tensorrt), as_json)
         return
     with artefact_of(candidate, folder, hardware, given) as artefact:
-        from evaluators.latency.measurement import measure
+        from evaluators.latency.isolated import measure_isolated
 
-        measurement = measure(
+        measurement = measure_isolated(
             artefact, hardware, threads=threads, seconds=seconds, within=within / 100, engines=engines
         )
         if as_json:

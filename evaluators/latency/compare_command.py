@@ -1,7 +1,6 @@
 """`python -m evaluators compare`."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from yolov6space.candidate import MAX_STRIDE, PRECISION_KINDS
 if TYPE_CHECKING:
     from evaluators.artefact import Artefact
     from evaluators.hardware import Hardware
-    from evaluators.latency.comparison import Comparison, Timed
+    from evaluators.latency.comparison import Comparison
 
 
 @click.command(
@@ -71,9 +70,9 @@ def compare_command(
     timed by turns, with new engines in every round. The answer is wrong in at most 5 % of comparisons of
     equally fast networks; it may also be that the rounds do not tell.
     """
-    from evaluators.device_lock import measuring
     from evaluators.hardware import resolve_hardware
-    from evaluators.latency.comparison import alternate, compare_rounds
+    from evaluators.latency.comparison import compare_rounds
+    from evaluators.latency.isolated import alternate_isolated
 
     hardware = resolve_hardware(hardware_name)
     progress(hardware.reason)
@@ -82,14 +81,8 @@ def compare_command(
     if given["image_size"] and given["image_size"] % MAX_STRIDE:
         raise UserError(f"--image-size {given['image_size']}: must be a multiple of {MAX_STRIDE}")
     with ExitStack() as stack:
-        one, other = (stack.enter_context(_subject(text, hardware, given)) for text in (first, second))
-        stack.enter_context(measuring(hardware.device))
-        times = alternate(
-            _opener(one, hardware, threads),
-            _opener(other, hardware, threads),
-            rounds=rounds,
-            passes_seconds=seconds,
-        )
+        both = [stack.enter_context(_subject(text, hardware, given)) for text in (first, second)]
+        times = alternate_isolated(both, hardware, threads=threads, rounds=rounds, seconds=seconds)
     found = compare_rounds(*times)
     if as_json:
         print_json(_as_json(found, first, second))
@@ -133,19 +126,3 @@ def _subject(text: str, hardware: "Hardware", given: dict[str, Any]) -> "Abstrac
     return artefact_of(
         candidate_of(name, spec, given["precision"], float_format(hardware)), None, hardware, given
     )
-
-
-def _opener(
-    artefact: "Artefact", hardware: "Hardware", threads: int | None
-) -> "Callable[[], AbstractContextManager[Timed]]":
-    """Opens an engine of the artefact with its input in place."""
-    from evaluators.artefact import noise_images
-    from evaluators.latency.engine import open_engine
-
-    @contextmanager
-    def opened() -> "Iterator[Timed]":
-        with open_engine(artefact, hardware, threads) as engine:
-            engine.load(noise_images(artefact.meta.batch, artefact.meta.image_size, 0))
-            yield engine
-
-    return opened

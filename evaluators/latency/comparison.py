@@ -10,9 +10,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from evaluators.artefact import Artefact
+    from evaluators.hardware import Hardware
 
 ERROR = 0.05  # probability of naming a faster one of two equally fast networks
 MIN_ROUNDS = 6  # fewest with which the test can decide at that error
@@ -104,6 +108,20 @@ def alternate(
         firsts.append(float(np.median(turns[0] + turns[3])))
         seconds.append(float(np.median(turns[1] + turns[2])))
     return firsts, seconds
+
+
+def opener(artefact: "Artefact", hardware: "Hardware", threads: int | None) -> Opened:
+    """Opens an engine of the artefact with its input in place."""
+    from evaluators.artefact import noise_images
+    from evaluators.latency.engine import open_engine
+
+    @contextmanager
+    def opened() -> Iterator[Timed]:
+        with open_engine(artefact, hardware, threads) as engine:
+            engine.load(noise_images(artefact.meta.batch, artefact.meta.image_size, 0))
+            yield engine
+
+    return opened
 
 
 @contextmanager

@@ -25,7 +25,8 @@ def test_the_device_is_measured_kept_and_cross_validated(tmp_path, monkeypatch):
     monkeypatch.setenv("YOLOV6_SEARCH_CACHE", str(tmp_path))
     monkeypatch.setattr("evaluators.artefact.untrained_artefact", lambda candidate, **options: candidate)
     monkeypatch.setattr(
-        "evaluators.latency.measure", lambda candidate, *_, **options: device.measure(candidate)
+        "evaluators.latency.isolated.measure_isolated",
+        lambda candidate, *_, **options: device.measure(candidate),
     )
     result = invoke("--hardware", "cpu", "--samples", 12)
     assert result.exit_code == 0, result.output
@@ -53,7 +54,8 @@ def test_a_gpu_is_calibrated_with_graphs_of_its_own_format(tmp_path, monkeypatch
         lambda candidate, *, float_format, **options: formats.add(float_format) or candidate,
     )
     monkeypatch.setattr(
-        "evaluators.latency.measure", lambda candidate, *_, **options: device.measure(candidate)
+        "evaluators.latency.isolated.measure_isolated",
+        lambda candidate, *_, **options: device.measure(candidate),
     )
     result = invoke("--hardware", "tensorrt", "--samples", 12)
     assert result.exit_code == 0, result.output

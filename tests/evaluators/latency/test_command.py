@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from evaluators.artefact import untrained_artefact
 from evaluators.latency.command import latency_command
-from foundation.errors import UserError
+from foundation.errors import UserError, WorkFailedError
 from tests.evaluators.networks import INT8, tiny_candidate
 
 
@@ -42,6 +42,19 @@ def test_json_of_an_artefact(tmp_path):
     assert answer["trained"] is False
     assert answer["measurement"]["artefact_hash"] == artefact.hash
     assert answer["low_ms"] <= answer["median_ms"] <= answer["high_ms"]
+
+
+def test_a_library_that_crashes_takes_nothing_with_it(tmp_path, monkeypatch):
+    import openvino  # noqa: F401 - this process has the real one already
+
+    artefact = untrained_artefact(tiny_candidate(), num_classes=2, image_size=64, folder=tmp_path / "a")
+    broken = tmp_path / "libraries" / "openvino"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
+    monkeypatch.syspath_prepend(broken.parent)
+    result = invoke("--artefact", artefact.folder, *FAST)
+    assert isinstance(result.exception, WorkFailedError)
+    assert str(result.exception) == "latency crashed (SIGSEGV)"
 
 
 def test_precision_of_the_spec_holds_unless_another_is_given(tmp_path):
