@@ -2,9 +2,8 @@
 
 from yolov6space.candidate import Candidate, ModelSpec
 
-SCALES_SHARE = (
-    0.1  # of the epochs, on top of them; the paper searches on other data and leaves the length open
-)
+# Of the epochs, on top of them; the paper searches on other data and leaves the length open.
+SCALES_SHARE = 0.1
 TEACHER_SHARE = 1 / 3  # a forward pass, which is a teacher's part, is a third of a training step
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from evaluators.artefact import Artefact
@@ -93,7 +92,7 @@ def comparison(
     from evaluators.latency.comparison import alternate, opener
 
     device = _hardware(hardware)
-    first, second = (opener(load_artefact(Path(folder)), device, threads) for folder in folders)
+    first, second = (opener(load_artefact(folder), device, threads) for folder in folders)
     with measuring(device.device):
         return alternate(first, second, rounds=rounds, passes_seconds=seconds)
 

@@ -46,12 +46,14 @@ def found_before(folder: Path, run: str, model: ModelSpec, num_classes: int) -> 
     return FoundScales(_scales_from(folder / WEIGHTS_FILE, model, num_classes), seconds, images_seen)
 
 
-def keep_found(
-    trained: TrainedNetwork, folder: Path, run: str, model: ModelSpec, num_classes: int
-) -> FoundScales:
-    """The scales of a trained search form, noted for when this run is killed and called again."""
+def note_found(trained: TrainedNetwork, folder: Path, run: str) -> None:
+    """For when this run is killed and called again: the search form in `folder` is trained."""
     told = {"run": run, "seconds": trained.seconds, "images_seen": trained.images_seen}
     write_text_whole(folder / _RECORD, json.dumps(told))
+
+
+def found_by(trained: TrainedNetwork, model: ModelSpec, num_classes: int) -> FoundScales:
+    """What the training of a search form has found."""
     scales = _scales_from(trained.weights, model, num_classes)
     return FoundScales(scales, trained.seconds, trained.images_seen)
 

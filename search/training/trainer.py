@@ -14,7 +14,7 @@ from search.atomic import remove_leftovers
 from search.effort import has_scale_search, scale_search_epochs
 from search.training import scales
 from search.training.checkpoint import find_checkpoint
-from search.training.data.cache import ImageCache
+from search.training.data.cache import ImageCache, affordable_mib
 from search.training.data.loader import Loader
 from search.training.data.sampler import Sampler
 from search.training.distill import Teacher, TeacherNetwork
@@ -75,7 +75,8 @@ def train(
         on_progress, judge, device_guard = None, None, nullcontext
         options = dataclasses.replace(options, deadline=None)
     classes = len(data.class_names)
-    cache = ImageCache(split, options.image_size, options.cache_mib, ranks.count)
+    limit_mib = affordable_mib(ranks.count) if options.cache_mib is None else options.cache_mib
+    cache = ImageCache(split, options.image_size, limit_mib)
     name = _name(candidate, data, options, init_weights, teacher)
     with process_settings(options):
         taught = None if teacher is None else TeacherNetwork(_teacher(teacher, classes))
@@ -189,7 +190,9 @@ def _find_scales(
             on_progress(dataclasses.replace(progress, phase="scales"))
 
     trained = _with_retry(begin, own, name, tell, device_guard)
-    return scales.keep_found(trained, own, name, candidate.model, classes)
+    if ranks.leads:
+        scales.note_found(trained, own, name)
+    return scales.found_by(trained, candidate.model, classes)
 
 
 def _plan(

@@ -31,13 +31,13 @@ def affordable_mib(processes: int = 1) -> int:
 class ImageCache:
     """Images of a split with the longer side scaled to `size`; crowd regions are left out.
 
-    Images are decoded on first use and kept while they fit into `limit_mib` (None: what is affordable now, with as many
-    `processes`); the others are decoded again each time. May be used by several threads.
+    Images are decoded on first use and kept while they fit into `limit_mib` (None: what is affordable now); the others
+    are decoded again each time. May be used by several threads.
     """
 
-    def __init__(self, split: Split, size: int, limit_mib: int | None = None, processes: int = 1) -> None:
+    def __init__(self, split: Split, size: int, limit_mib: int | None = None) -> None:
         self._split, self._size = split, size
-        self._limit = (affordable_mib(processes) if limit_mib is None else limit_mib) * MIB
+        self._limit = (affordable_mib() if limit_mib is None else limit_mib) * MIB
         self._kept: dict[int, Image] = {}
         self._used = 0
         self._accounts = threading.Lock()
