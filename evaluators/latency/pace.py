@@ -3,7 +3,8 @@
 A virtual machine's neighbours, shared caches, the clock of the processor, and where the host has put our
 virtual cores make everything slower by up to half for seconds or minutes. Neither the load nor the stolen time of
 the machine shows it. Work that never changes does, see docs/latency.md: a float network followed the
-matrix products, an int8 network the time that the cores need to meet.
+matrix products, an int8 network the time that the cores need to meet and the share of the last cache that
+neighbours leave.
 """
 
 import contextlib
@@ -21,6 +22,7 @@ SLOWER = 1.10  # times the best of the last day from which the processor counts 
 REMEMBERED_HOURS = 24
 _SIDE, _PRODUCTS = 256, 8  # about 3 ms of float32 products that fit into a core's own cache
 _SHARE, _MEETINGS = 40_000, 40  # elements for each core: more than torch gives to one alone
+_FAR_SHARE, _SWEEPS = 2**19, 5  # floats for each core, read and written: 4 MiB, more than its own cache holds
 _TYPICAL_BEST = 0.1  # quantile of a run's readings that counts as its best: no single lucky one
 _ENOUGH = 5  # readings of a run before they are remembered
 
@@ -39,6 +41,10 @@ class Pace:
     def is_slow(self) -> bool:
         """Take a reading; whether any piece of work took longer than its best by more than `SLOWER`."""
         self.readings.append(self._work())
+        if len(self.readings) == 1:  # other pieces of work, of another version, say nothing about these
+            self._known = {
+                hour: best for hour, best in self._known.items() if len(best) == len(self.readings[0])
+            }
         return any(now > SLOWER * best for now, best in zip(self.readings[-1], self._best(), strict=True))
 
     @property
@@ -70,14 +76,18 @@ class Pace:
 
 @contextlib.contextmanager
 def processor_pace(threads: int) -> Iterator[Pace]:
-    """The pace of as many cores as the engine uses: products on each alone, and how long they take to meet."""
+    """The pace of as many cores as the engine uses.
+
+    Products on each alone, a sweep of all over more memory than their own caches hold, and how long they take
+    to meet.
+    """
     import torch
     from threadpoolctl import threadpool_limits
 
     matrices = [np.full((_SIDE, _SIDE), 0.5, np.float32) for _ in range(threads)]
     outs = [np.empty_like(matrix) for matrix in matrices]
-    numbers = torch.zeros(_SHARE * threads)
-    sums = torch.empty_like(numbers)
+    near, far = torch.zeros(_SHARE * threads), torch.zeros(_FAR_SHARE * threads)
+    near_sums, far_sums = torch.empty_like(near), torch.empty_like(far)
 
     def work() -> Reading:
         alone = max(
@@ -86,9 +96,10 @@ def processor_pace(threads: int) -> Iterator[Pace]:
                 zip(matrices, outs, strict=True),
             )
         )
+        sweep = _median_ms(lambda: torch.add(far, 1.0, out=far_sums), _SWEEPS)
         if threads == 1:
-            return (alone,)
-        return alone, _median_ms(lambda: torch.add(numbers, 1.0, out=sums), _MEETINGS)
+            return alone, sweep
+        return alone, sweep, _median_ms(lambda: torch.add(near, 1.0, out=near_sums), _MEETINGS)
 
     memory = Path(tempfile.gettempdir()) / f"yolov6-search-pace-{threads}-threads-{os.getuid()}.json"
     with ThreadPoolExecutor(threads) as pool, threadpool_limits(1, user_api="blas"), _torch_threads(threads):

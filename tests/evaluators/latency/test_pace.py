@@ -30,6 +30,13 @@ def test_a_run_that_is_slow_throughout_is_known_from_an_earlier_one(tmp_path):
     assert readings(tmp_path, 1.5)[1] == [True]
 
 
+def test_one_core_meets_nobody(tmp_path, monkeypatch):
+    monkeypatch.setattr(module.tempfile, "gettempdir", lambda: str(tmp_path))
+    with processor_pace(1) as pace:
+        pace.is_slow()
+    assert [len(reading) for reading in pace.readings] == [2]
+
+
 def test_one_lucky_reading_is_not_the_best(tmp_path):
     readings(tmp_path, 0.2, *[1.0] * 30)[0].remember()
     assert readings(tmp_path, 1.0)[1] == [False]
@@ -58,6 +65,7 @@ def test_yesterday_is_forgotten(tmp_path, monkeypatch):
         '{"9999999": [1], "9999998": [1, 2]}',
         "{}",
         json.dumps({"9999999": [-1, -1]}),
+        json.dumps({"9999999": [0.1, 0.1, 0.1]}),  # of another version, which looked at more
     ],
 )
 def test_a_damaged_memory_is_none(tmp_path, text):
@@ -74,6 +82,6 @@ def test_the_real_processor_is_read_and_remembered(tmp_path, monkeypatch):
     with processor_pace(2) as pace:
         for _ in range(6):
             pace.is_slow()
-    assert len(pace.readings) == 6
+    assert len(pace.readings) == 6 and {len(reading) for reading in pace.readings} == {3}
     assert min(map(min, pace.readings)) > 0 and pace.slowdown >= 1
     assert len(list(tmp_path.glob("*2-threads*.json"))) == 1
