@@ -1,17 +1,20 @@
-"""Measuring and comparing artefacts in a process of their own, so that a vendor library can crash or hang alone."""
+"""Measuring and comparing artefacts in a process of their own, so that a vendor library can crash or hang alone.
+
+We hold the device and the other process uses it: waiting for others who measure is not taken for a hang.
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from evaluators.artefact import Artefact
+from evaluators.device_lock import measuring
 from evaluators.hardware import Hardware
 from evaluators.isolation import run_isolated
 from evaluators.latency.records import Measurement
 from evaluators.latency.sampling import PATIENCE, WITHIN
 
 COMPILE_S = 120.0  # allowed for opening one engine; TensorRT builds take longest
-TURN_S = 300.0  # allowed for others who measure on the device before us
 
 
 def measure_isolated(
@@ -29,40 +32,42 @@ def measure_isolated(
         UserError: the device cannot run the artefact.
         WorkFailedError: the library refused, crashed, ran out of memory, or hung.
     """
-    told = run_isolated(
-        f"{__name__}:latency",
-        {
-            "folder": str(artefact.folder.resolve()),
-            "hardware": asdict(hardware),
-            "threads": threads,
-            "seconds": seconds,
-            "within": within,
-            "engines": engines,
-        },
-        timeout_s=TURN_S + engines * (COMPILE_S + 2 * PATIENCE * seconds),
-    )
+    with measuring(hardware.device):
+        told = run_isolated(
+            f"{__name__}:latency",
+            {
+                "folder": str(artefact.folder.resolve()),
+                "hardware": asdict(hardware),
+                "threads": threads,
+                "seconds": seconds,
+                "within": within,
+                "engines": engines,
+            },
+            timeout_s=engines * (COMPILE_S + 2 * PATIENCE * seconds),
+        )
     return Measurement.from_dict(told)
 
 
 def alternate_isolated(
     artefacts: Sequence[Artefact], hardware: Hardware, *, threads: int | None, rounds: int, seconds: float
 ) -> tuple[list[float], list[float]]:
-    """`comparison.alternate` of two artefacts in a new process, which holds the device meanwhile.
+    """`comparison.alternate` of two artefacts in a new process; the device is ours meanwhile.
 
     Raises:
         UserError, WorkFailedError: as `measure_isolated`.
     """
-    first, second = run_isolated(
-        f"{__name__}:comparison",
-        {
-            "folders": [str(artefact.folder.resolve()) for artefact in artefacts],
-            "hardware": asdict(hardware),
-            "threads": threads,
-            "rounds": rounds,
-            "seconds": seconds,
-        },
-        timeout_s=TURN_S + 2 * rounds * (COMPILE_S + 5 * seconds),
-    )
+    with measuring(hardware.device):
+        first, second = run_isolated(
+            f"{__name__}:comparison",
+            {
+                "folders": [str(artefact.folder.resolve()) for artefact in artefacts],
+                "hardware": asdict(hardware),
+                "threads": threads,
+                "rounds": rounds,
+                "seconds": seconds,
+            },
+            timeout_s=2 * rounds * (COMPILE_S + 5 * seconds),
+        )
     return first, second
 
 
@@ -80,6 +85,7 @@ def latency(
         seconds=seconds,
         within=within,
         engines=engines,
+        device_is_ours=True,
     ).to_dict()
 
 
@@ -88,13 +94,11 @@ def comparison(
 ) -> tuple[list[float], list[float]]:
     """What `alternate_isolated` runs in the other process."""
     from evaluators.artefact import load_artefact
-    from evaluators.device_lock import measuring
     from evaluators.latency.comparison import alternate, opener
 
     device = _hardware(hardware)
     first, second = (opener(load_artefact(folder), device, threads) for folder in folders)
-    with measuring(device.device):
-        return alternate(first, second, rounds=rounds, passes_seconds=seconds)
+    return alternate(first, second, rounds=rounds, passes_seconds=seconds)
 
 
 def _hardware(told: dict[str, Any]) -> Hardware:

@@ -1,7 +1,7 @@
 """Measuring an artefact: open engines, time them, and say what speaks against the figure."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from evaluators.artefact import Artefact, noise_images
@@ -29,6 +29,7 @@ def measure(
     seconds: float = DEFAULT_SECONDS,
     within: float = WITHIN,
     engines: int = 1,
+    device_is_ours: bool = False,
 ) -> Measurement:
     """Latency of an artefact: the time of one pass with its input in place, decoding included, NMS not.
 
@@ -40,20 +41,30 @@ def measure(
         within: relative half-width of the interval of a run's median at which sampling ends before that.
         engines: open so many, one after the other. One opening differs from the next by up to several
             percent, which no number of passes through a single one can show.
+        device_is_ours: the caller holds the device with `measuring` already.
 
     Raises:
         UserError: the device cannot run the artefact.
         WorkFailedError: the engine could not be compiled.
     """
-    return joined([_one_engine(artefact, hardware, threads, seconds, within) for _ in range(engines)])
+
+    def turn() -> AbstractContextManager[None]:
+        return nullcontext() if device_is_ours else measuring(hardware.device)
+
+    return joined([_one_engine(artefact, hardware, threads, seconds, within, turn) for _ in range(engines)])
 
 
 def _one_engine(
-    artefact: Artefact, hardware: Hardware, threads: int | None, seconds: float, within: float
+    artefact: Artefact,
+    hardware: Hardware,
+    threads: int | None,
+    seconds: float,
+    within: float,
+    turn: Callable[[], AbstractContextManager[None]],
 ) -> Measurement:
-    """Open an engine, time it, close it."""
+    """Open an engine, time it when it is our turn, close it."""
     meta = artefact.meta
-    with open_engine(artefact, hardware, threads) as engine, measuring(hardware.device):
+    with open_engine(artefact, hardware, threads) as engine, turn():
         recorded = {**environment(), **engine.environment}
         engine.load(noise_images(meta.batch, meta.image_size, _INPUT_SEED))
         with _no_garbage_collection():

@@ -5,7 +5,9 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+from evaluators import device_lock
 from evaluators.artefact import untrained_artefact
+from evaluators.latency import isolated
 from evaluators.latency.command import latency_command
 from foundation.errors import UserError, WorkFailedError
 from tests.evaluators.networks import INT8, tiny_candidate
@@ -55,6 +57,20 @@ def test_a_library_that_crashes_takes_nothing_with_it(tmp_path, monkeypatch):
     result = invoke("--artefact", artefact.folder, *FAST)
     assert isinstance(result.exception, WorkFailedError)
     assert str(result.exception) == "latency crashed (SIGSEGV)"
+
+
+def test_the_device_is_held_before_the_time_limit_runs(tmp_path, monkeypatch):
+    artefact = untrained_artefact(tiny_candidate(), num_classes=2, image_size=64, folder=tmp_path / "a")
+    held, original = [], isolated.run_isolated
+
+    def run_and_look(*arguments, **options):
+        held.append("cpu" in device_lock._held.devices)
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(isolated, "run_isolated", run_and_look)
+    result = invoke("--artefact", artefact.folder, *FAST)
+    assert result.exit_code == 0, result.output
+    assert held == [True]
 
 
 def test_precision_of_the_spec_holds_unless_another_is_given(tmp_path):
