@@ -1,6 +1,7 @@
 """Batches: reproducible, the same for any number of threads, and every image once per pass."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from search.training.data.augment import LARGE, Augmentation
 from search.training.data.cache import ImageCache
 from search.training.data.loader import Batch, Loader, to_batch
 from search.training.data.sampler import Sampler
+from search.training.options import TrainingOptions
+from search.training.trainer import process_settings
 
 
 def make(
@@ -94,6 +97,20 @@ def test_threads_change_nothing(rectangles: DetectionData, workers: int) -> None
         made = list(batches)
     assert len(made) == 5
     assert all(same(batch, fresh.batch(step)) for step, batch in enumerate(made, start=2))
+
+
+def test_making_a_batch_starts_no_threads_of_torch(rectangles: DetectionData) -> None:
+    def threads() -> int:
+        return len(list(Path("/proc/self/task").iterdir()))
+
+    def threads_after_a_batch() -> tuple[int, int]:
+        before = threads()
+        make(rectangles).batch(0)
+        return before, threads()
+
+    with process_settings(TrainingOptions(epochs=1, image_size=64, threads=2)), ThreadPoolExecutor(1) as pool:
+        before, after = pool.submit(threads_after_a_batch).result()
+    assert after == before
 
 
 def test_another_seed_gives_other_pictures(rectangles: DetectionData) -> None:
