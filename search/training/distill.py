@@ -6,6 +6,7 @@ The paper adds KL divergences of the class and of the DFL branch, with a weight 
 labels take over from the teacher. Scores are independent per class here, so the class divergence is one of
 Bernoulli distributions; it teaches data of one class too. Where one of the two networks has no DFL, or bins of
 another number, the recipe's box loss towards the teacher's boxes stands in for the divergence of the bins.
+Quantization-aware training also has the teacher's features (`feature_distill`).
 """
 
 import math
@@ -40,6 +41,8 @@ class SoftTargets:
         boxes: B,A,4 (x1, y1, x2, y2) in stride units.
         reg_max: the teacher's; 0 without DFL.
         weight: of the soft targets against the labels, 0..1.
+        features: P3, P4, P5 of its neck; empty where they are not taught.
+        predictions: whether scores and boxes are taught.
     """
 
     class_logits: Tensor
@@ -47,14 +50,17 @@ class SoftTargets:
     boxes: Tensor
     reg_max: int
     weight: float
+    features: tuple[Tensor, ...] = ()
+    predictions: bool = True
 
 
 class TeacherNetwork(nn.Module):
     """A frozen, folded copy of a detector; not part of what is trained or stored in checkpoints."""
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, detector: Detector, *, predictions: bool = True, features: bool = False) -> None:
+        """`predictions`: teach scores and boxes; `features`: teach those of the neck, to the same architecture."""
         super().__init__()
-        self._folded = fuse(detector)
+        self._folded, self._predictions, self._features = fuse(detector), predictions, features
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> HeadOutput:
@@ -69,7 +75,9 @@ class TeacherNetwork(nn.Module):
         left_top, right_bottom = self._folded.expected_distances(distances).split(2, -1)
         centres = points.float() / strides.float()
         boxes = torch.cat((centres - left_top, centres + right_bottom), -1)
-        return SoftTargets(logits, distances, boxes, self._folded.model.reg_max, weight)
+        features = tuple(each.float() for each in output.features) if self._features else ()
+        reg_max = self._folded.model.reg_max
+        return SoftTargets(logits, distances, boxes, reg_max, weight, features, self._predictions)
 
 
 def soft_weight(step: int, steps: int) -> float:

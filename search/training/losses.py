@@ -14,6 +14,7 @@ from search.training.assigners import ASSIGNERS, Anchors, Assigner, GroundTruth,
 from search.training.box_losses import BOX_LOSSES
 from search.training.class_losses import CLASS_LOSSES
 from search.training.distill import SoftTargets, bin_divergence, class_divergence
+from search.training.feature_distill import FEATURE_WEIGHT, feature_divergence
 from search.training.ranks import ALONE, Ranks
 from yolov6space.candidate import Recipe
 from yolov6space.networks import Detector, HeadOutput
@@ -30,16 +31,25 @@ class Loss:
     box: Tensor
     dfl: Tensor
     distillation: Tensor | None = None
+    features: Tensor | None = None
 
     @property
     def total(self) -> Tensor:
-        labels = self.classification + self.box + self.dfl
-        return labels if self.distillation is None else labels + self.distillation
+        total = self.classification + self.box + self.dfl
+        for taught in (self.distillation, self.features):
+            total = total if taught is None else total + taught
+        return total
 
     def parts(self) -> dict[str, float]:
         """The terms as numbers, for people."""
-        parts = {"class": self.classification.item(), "box": self.box.item(), "dfl": self.dfl.item()}
-        return parts if self.distillation is None else {**parts, "distillation": self.distillation.item()}
+        terms = {
+            "class": self.classification,
+            "box": self.box,
+            "dfl": self.dfl,
+            "distillation": self.distillation,
+            "features": self.features,
+        }
+        return {name: term.item() for name, term in terms.items() if term is not None}
 
 
 class DetectionLoss:
@@ -91,8 +101,8 @@ class DetectionLoss:
             sides = torch.cat((centres[anchor] - goal[:, :2], goal[:, 2:] - centres[anchor]), 1)
             bins = distances[image, anchor].reshape(-1, 4, self._reg_max + 1)
             dfl = (distribution_focal_loss(bins, sides) * assignment.score).sum() / normaliser
-        distillation = None
-        if soft is not None:
+        distillation = features = None
+        if soft is not None and soft.predictions:
             divergence = class_divergence(logits, soft.class_logits).sum() / normaliser
             if self._reg_max and self._reg_max == soft.reg_max:
                 taught = soft.distances[image, anchor].reshape(bins.shape)
@@ -101,7 +111,9 @@ class DetectionLoss:
                 apart, weight = self._box_loss(found, _proper(soft.boxes[image, anchor])), BOX_WEIGHT
             apart = (apart * assignment.score).sum() / normaliser
             distillation = soft.weight * (CLASS_WEIGHT * divergence + weight * apart)
-        return Loss(CLASS_WEIGHT * classification, BOX_WEIGHT * box, DFL_WEIGHT * dfl, distillation)
+        if soft is not None and soft.features:
+            features = soft.weight * FEATURE_WEIGHT * feature_divergence(output.features, soft.features)
+        return Loss(CLASS_WEIGHT * classification, BOX_WEIGHT * box, DFL_WEIGHT * dfl, distillation, features)
 
 
 def _proper(boxes: Tensor) -> Tensor:
