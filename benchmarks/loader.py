@@ -38,11 +38,11 @@ def main(
 ) -> None:
     from evaluators.data import load_data
     from search.training import TrainingOptions, estimate_seconds_per_image
+    from search.training.attempts import process_settings
     from search.training.data.augment import LARGE, SMALL
     from search.training.data.cache import ImageCache
     from search.training.data.loader import Loader
     from search.training.data.sampler import Sampler
-    from search.training.trainer import process_settings
     from yolov6space.variants import get
 
     detection_data = load_data(data)

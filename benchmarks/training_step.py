@@ -31,11 +31,11 @@ def main(
 ) -> None:
     import torch
 
+    from search.training.attempts import process_settings
     from search.training.estimate import random_batch
     from search.training.options import TrainingOptions
     from search.training.schedule import Plan
     from search.training.step import Stepper
-    from search.training.trainer import process_settings
     from yolov6space.networks import HeadOutput, build
     from yolov6space.variants import get
 

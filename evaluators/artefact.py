@@ -2,7 +2,8 @@
 
 Folder layout:
     candidate.json       the candidate
-    weights.safetensors  weights in the training form, from which everything else can be made again
+    weights.safetensors  weights in the training form, from which everything else can be made again (int8 by QAT:
+                         from which it was fine-tuned)
     model.onnx           folded network of static shape: float32, strongly typed float16, or Q/DQ for int8
     artefact.json        `ArtefactMeta`
 
@@ -25,10 +26,12 @@ from numpy.typing import NDArray
 
 from evaluators.atomic_folder import put_in_place, sha256_of, write_through
 from evaluators.buildable import check_buildable, float_format_of
+from evaluators.network_files import write_graph, write_weights
 from foundation.errors import UserError
 from yolov6space.candidate import Candidate, SpecError
 
 if TYPE_CHECKING:
+    from evaluators.quantization.fine_tuned import QuantizedNetwork
     from yolov6space.networks import Detector
 
 FORMAT = 1
@@ -112,6 +115,7 @@ def build_artefact(
     batch: int = 1,
     folder: Path,
     calibration: Sequence[Images] | None = None,
+    quantized: "QuantizedNetwork | None" = None,
     trained: bool = True,
     float_format: str = "fp32",
 ) -> Artefact:
@@ -123,6 +127,7 @@ def build_artefact(
     Args:
         detector: training form, with weights; not changed.
         calibration: B,3,H,W batches (RGB, 0..1) that int8 takes its activation ranges from.
+        quantized: what QAT made of the detector; exported as it is instead of quantizing here.
         trained: False when the weights only serve to measure latency.
         float_format: of what stays float in an int8 network (`hardware.float_format` knows what a device needs);
             an fp16 network is fp16 throughout.
@@ -137,14 +142,23 @@ def build_artefact(
         raise ValueError("the detector is folded; give the training form")
     if detector.num_classes != len(class_names):
         raise ValueError(f"{len(class_names)} class names for a detector of {detector.num_classes} classes")
-    check_buildable(candidate.precision, calibration)
+    check_buildable(candidate.precision, calibration, tuned=quantized is not None, trained=trained)
     float_format = float_format_of(candidate.precision, float_format)
     folder = Path(folder)
     _check_target(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        float_layers = _write_networks(candidate, detector, image_size, batch, calibration, temporary)
+        write_weights(detector, temporary / WEIGHTS_FILE)
+        float_layers = write_graph(
+            detector,
+            candidate.precision,
+            temporary / _ONNX,
+            image_size=image_size,
+            batch=batch,
+            calibration=calibration or (),
+            quantized=quantized,
+        )
         if float_format == "fp16":
             from evaluators.graphs.half import write_half
 
@@ -255,35 +269,6 @@ def noise_images(n: int, image_size: int, seed: int) -> Images:
 
     images = initialise.noise_images(n, image_size, torch.Generator().manual_seed(seed))
     return np.ascontiguousarray(images.numpy())
-
-
-def _write_networks(
-    candidate: Candidate,
-    detector: "Detector",
-    image_size: int,
-    batch: int,
-    calibration: Sequence[Images] | None,
-    folder: Path,
-) -> tuple[str, ...]:
-    """Write weights and ONNX; returns the layers of an int8 network that stay in float."""
-    import torch
-    from safetensors.torch import save
-
-    from yolov6space.networks import fuse
-    from yolov6space.networks.export import export_onnx
-
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
-    (folder / WEIGHTS_FILE).write_bytes(save(weights))  # `save_file` would keep others from reading it
-    float_layers: tuple[str, ...] = ()
-    # Folding creates layers, which draws random numbers; a training that goes on must not notice.
-    with torch.random.fork_rng(devices=[]):
-        folded = fuse(detector).cpu().float()
-        if candidate.precision.kind == "int8":
-            from evaluators.quantization.ptq import quantize
-
-            float_layers = quantize(folded, calibration or (), candidate.precision)
-        export_onnx(folded, folder / _ONNX, image_size, batch)
-    return float_layers
 
 
 def _check_target(folder: Path) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from evaluators.artefact import Artefact
     from evaluators.data import DetectionData
     from evaluators.latency import Hardware
+    from evaluators.quantization.fine_tuned import QuantizedNetwork
     from yolov6space.networks import Detector
 
 CALIBRATION_IMAGES = 32
@@ -47,6 +48,8 @@ def deploy(
     batch: int,
     folder: Path,
     training: Mapping[str, Any],
+    quantized: QuantizedNetwork | None = None,
+    quantizing: Mapping[str, Any] | None = None,
     ap_to_beat: float | None = None,
     measure: Callable[[Artefact], dict[str, Any]] | None = None,
     look: Callable[[Engine], None] = lambda engine: None,
@@ -59,6 +62,8 @@ def deploy(
         detector: training form with the trained weights.
         hardware: that runs the engine.
         training: what the protocol tells of the training (epochs, seed, distillation).
+        quantized: what QAT made of the detector; that is deployed then.
+        quantizing: what the protocol of the deployed network alone tells of it.
         ap_to_beat: judging may end early once AP is clearly below (see `judge`).
         look: gets the open engine once AP is known.
         alive: called whenever something got done.
@@ -85,7 +90,7 @@ def deploy(
     def pausing() -> AbstractContextManager[None]:
         return working(hardware.device)  # while somebody measures there
 
-    def judged(engine: Engine, precision: str, device: str, backend: str) -> dict[str, Any]:
+    def judged(engine: Engine, precision: str, device: str, backend: str, **more: Any) -> dict[str, Any]:
         accuracy = judge(
             engine,
             val,
@@ -97,11 +102,11 @@ def deploy(
         where = {"precision": precision, "device": device, "backend": backend}
         return {
             "figures": accuracy.figures.to_dict(),
-            "protocol": {**protocol, **judged_images(accuracy), **where},
+            "protocol": {**protocol, **judged_images(accuracy), **where, **more},
         }
 
     trained = judged(TorchEngine(detector, batch), "fp32", "cpu", "pytorch")
-    int8 = candidate.precision.kind == "int8"
+    ranges_from_images = candidate.precision.kind == "int8" and quantized is None
     with pausing():
         artefact = build_artefact(
             candidate,
@@ -110,14 +115,17 @@ def deploy(
             image_size=image_size,
             batch=batch,
             folder=folder,
-            calibration=calibration_images(data, image_size, batch) if int8 else None,
+            calibration=calibration_images(data, image_size, batch) if ranges_from_images else None,
+            quantized=quantized,
             float_format=float_format(hardware),
         )
     alive()
     measurement = None if measure is None else measure(artefact)
     alive()
     with open_engine(artefact, hardware) as engine:
-        deployed = judged(engine, candidate.precision.label, hardware.device, hardware.backend)
+        deployed = judged(
+            engine, candidate.precision.label, hardware.device, hardware.backend, **(quantizing or {})
+        )
         look(engine)
     return Deployment(artefact=artefact, trained=trained, deployed=deployed, measurement=measurement)
 

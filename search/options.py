@@ -13,6 +13,10 @@ from search.samplers.values import Focus
 
 DEFAULT_TIME_BUDGET_S = 720.0
 DEFAULT_TRAIN_BATCH = 8  # short trainings gain more from steps than from large batches: docs/training.md
+QAT_EPOCHS = 10  # release 0.2.0
+QAT_LR = 1e-4  # peak; measured, see docs/training.md (release 0.2.0: 1e-5 over 9,000 steps of batch 128)
+# What the float network teaches in QAT: nothing, the features of its neck, or its scores and boxes too.
+QAT_DISTILLATIONS = ("none", "channel-wise", "full")
 FIXED_TRIALS = ("official", "none")
 
 

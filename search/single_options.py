@@ -78,6 +78,11 @@ class SingleTraining:
         if minutes is not None and not math.isfinite(minutes):
             raise UserError("--minutes must be a finite number")
         title, candidate = _candidate(name, spec, precision)
+        if candidate.precision.scheme == "qat":
+            raise UserError(
+                f"{title} asks for int8 by QAT, which follows on training: train it with --precision fp32, "
+                "then run python -m search.qat OUT/network"
+            )
         teacher = teacher or candidate.recipe.distillation
         recipe = dataclasses.replace(candidate.recipe, distillation="self" if teacher == "self" else "none")
         candidate = dataclasses.replace(candidate, recipe=recipe)

@@ -79,12 +79,15 @@ def quantize(
         ranking = rank_layers(folded, calibration, precision.metric)
         chosen = tuple(layer.name for layer in ranking[: precision.float_layers])
         for name in chosen:
-            enable(folded.get_submodule(name), False)
+            keep_float(folded.get_submodule(name))
     return chosen
 
 
 def insert_quantizers(folded: "nn.Module", calibration: Sequence[NDArray[np.float32]]) -> None:
-    """Turn every convolution into its quantized form, in place, with ranges from `calibration`."""
+    """Turn every convolution into its quantized form, in place, with ranges from `calibration`.
+
+    Without calibration the inputs have no ranges yet (`fine_tuned.load_quantized` knows them).
+    """
     import modelopt.torch.quantization as mtq
     import torch
 
@@ -94,7 +97,7 @@ def insert_quantizers(folded: "nn.Module", calibration: Sequence[NDArray[np.floa
                 network(torch.from_numpy(images))
 
     with denormals_flushed():
-        mtq.quantize(folded, _CONFIG, run)
+        mtq.quantize(folded, _CONFIG, run if calibration else None)
 
 
 def quantized_layers(network: "nn.Module") -> tuple[str, ...]:
@@ -104,12 +107,22 @@ def quantized_layers(network: "nn.Module") -> tuple[str, ...]:
 
 def enable(layer: "nn.Module", on: bool) -> None:
     """Switch the quantizers of one layer on or off."""
-    for name in ("weight_quantizer", "input_quantizer"):
-        quantizer: Any = layer.get_submodule(name)
+    for quantizer in _quantizers(layer):
         if on:
             quantizer.enable()
         else:
             quantizer.disable()
+
+
+def keep_float(layer: "nn.Module") -> None:
+    """Leave a layer in float for good: its ranges are forgotten."""
+    enable(layer, False)
+    for quantizer in _quantizers(layer):
+        quantizer.reset_amax()
+
+
+def _quantizers(layer: "nn.Module") -> tuple[Any, Any]:
+    return layer.get_submodule("weight_quantizer"), layer.get_submodule("input_quantizer")
 
 
 @contextlib.contextmanager

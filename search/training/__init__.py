@@ -1,4 +1,4 @@
-"""Training of one candidate: losses, assigners, data path, the run itself."""
+"""Training of one candidate: losses, assigners, data path, the run itself; and QAT of a trained one."""
 
 from search.training.distill import Teacher
 from search.training.estimate import epochs_within, estimate_seconds_per_image
@@ -9,6 +9,7 @@ from search.training.options import (
     TrainingOptions,
     TrainingProgress,
 )
+from search.training.qat import fine_tune
 from search.training.trainer import train
 from search.training.weights import load_detector
 
@@ -21,6 +22,7 @@ __all__ = [
     "TrainingProgress",
     "epochs_within",
     "estimate_seconds_per_image",
+    "fine_tune",
     "load_detector",
     "train",
 ]

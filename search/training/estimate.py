@@ -5,12 +5,12 @@ import time
 import torch
 
 from search.training.assigners import GroundTruth
+from search.training.attempts import process_settings
 from search.training.data.loader import Batch
 from search.training.numerics import training_device
 from search.training.options import TrainingOptions
 from search.training.schedule import Plan
 from search.training.step import Stepper
-from search.training.trainer import process_settings
 from yolov6space.candidate import Candidate
 from yolov6space.networks import build
 

@@ -26,9 +26,12 @@ def renew_statistics(
     """Replace the BatchNorm statistics of `averaged` by those its own weights have on the last pictures.
 
     Averages of statistics lag behind weights that move fast, which short runs feel most (arXiv 2105.07576,
-    "precise BN"). Costs `BATCHES` forward passes, each inside a `guard`.
+    "precise BN"). Costs `BATCHES` forward passes, each inside a `guard`; none where there is no BatchNorm.
     """
     norms = [module for module in averaged.modules() if isinstance(module, nn.BatchNorm2d)]
+    if not norms:
+        averaged.eval()
+        return
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()

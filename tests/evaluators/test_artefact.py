@@ -148,17 +148,25 @@ def test_folder_and_files_can_be_read_by_others(tmp_path):
     assert all(file.stat().st_mode & 0o044 == 0o044 for file in folder.iterdir())
 
 
-@pytest.mark.parametrize(
-    ("precision", "advice"),
-    [
-        (dataclasses.replace(INT8, scheme="qat"), "scheme ptq"),
-        (dataclasses.replace(INT8, float_layers=2, metric="ap"), "mse, cosine or snr"),
-    ],
-)
-def test_what_this_release_lacks_is_refused_with_advice(tmp_path, precision, advice):
-    with pytest.raises(UserError, match=advice):
-        make(tmp_path / "a", precision)
+def test_what_this_release_lacks_is_refused_with_advice(tmp_path):
+    with pytest.raises(UserError, match="mse, cosine or snr"):
+        make(tmp_path / "a", dataclasses.replace(INT8, float_layers=2, metric="ap"))
     assert not list(tmp_path.iterdir())
+
+
+def test_qat_is_timed_as_ptq_before_training_and_needs_fine_tuning_afterwards(tmp_path):
+    qat = dataclasses.replace(INT8, scheme="qat")
+    assert make(tmp_path / "a", qat).hash == make(tmp_path / "b", INT8).hash
+    with pytest.raises(UserError, match=r"scheme ptq.*search.qat"):
+        build_artefact(
+            tiny_candidate(qat),
+            build(tiny_candidate().model, 1),
+            class_names=["x"],
+            image_size=64,
+            folder=tmp_path / "c",
+            calibration=[noise_images(1, 64, 0)],
+        )
+    assert not (tmp_path / "c").exists()
 
 
 def test_int8_needs_images(tmp_path):

@@ -50,7 +50,16 @@ def test_bad_input_is_one_line_and_exit_2(arguments: list[str], hint: str, tmp_p
 
 
 @pytest.mark.parametrize(
-    "module", ["search.run", "search.train", "search.export", "search.variants", "yolov6space", "storage"]
+    "module",
+    [
+        "search.run",
+        "search.train",
+        "search.qat",
+        "search.export",
+        "search.variants",
+        "yolov6space",
+        "storage",
+    ],
 )
 def test_help_needs_nothing_heavy(module: str) -> None:
     code = (

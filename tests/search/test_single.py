@@ -172,6 +172,16 @@ def test_minutes_become_epochs_once(
         (out / RECORD).write_text(json.dumps({**record, "epochs": 7}))
 
 
+def test_a_spec_that_says_qat_is_refused_before_training(
+    spec: Path, rectangles: DetectionData, tmp_path: Path
+) -> None:
+    precision = {"kind": "int8", "scheme": "qat", "float_layers": 0, "metric": None}
+    spec.write_text(json.dumps({**json.loads(spec.read_text()), "precision": precision}))
+    assert asked(spec, rectangles, tmp_path / "out", precision="fp32").candidate.precision == Precision()
+    with pytest.raises(UserError, match=r"--precision fp32, then run python -m search.qat"):
+        asked(spec, rectangles, tmp_path / "out")
+
+
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [

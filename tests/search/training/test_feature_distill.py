@@ -83,5 +83,9 @@ def test_a_loss_has_the_term_only_where_features_are_taught(tiny_model: ModelSpe
     assert found.features is not None
     torch.testing.assert_close(found.features, expected)
     assert found.total.item() == pytest.approx(sum(found.parts().values()), rel=1e-5)
-    plain = TeacherNetwork(other)
-    assert "features" not in loss(output, TRUTH, soft=plain.soft_targets(taught, SIZE, 0.5)).parts()
+    plain, alone = TeacherNetwork(other), TeacherNetwork(other, predictions=False, features=True)
+    without = loss(output, TRUTH, soft=plain.soft_targets(taught, SIZE, 0.5)).parts()
+    only = loss(output, TRUTH, soft=alone.soft_targets(taught, SIZE, 0.5)).parts()
+    assert found.parts().keys() - without.keys() == {"features"}
+    assert found.parts().keys() - only.keys() == {"distillation"}
+    assert found.parts() == pytest.approx(without | only)
