@@ -1,6 +1,6 @@
 """What int8 costs a trained network and how much of it QAT brings back, each through the engine that is deployed.
 
-    python benchmarks/qat.py --data DIR --network FOLDER [--epochs 5] [--seeds 3] [--setting NAME ...] [--split test]
+    python benchmarks/qat.py --data DIR --network FOLDER [--epochs 5] [--seeds 3] [--setting NAME ...] [--split val ...]
 
 FOLDER is an artefact (OUT/network of search.train, or an export). All settings have its float weights and are judged by
 one engine (conf 0.03, NMS IoU 0.65, 300 detections); int8 takes its ranges from the same 32 training images:
@@ -53,7 +53,7 @@ SETTINGS = ("float", "longer", "ptq", "partial-ptq", *DISTILLATION)
 @click.option("--float-layers", type=int, default=6, show_default=True, help="Of the partial settings.")
 @click.option("--seeds", type=int, default=1, show_default=True, help="Fine-tunings, each with another seed.")
 @click.option("--threads", type=int, help="[default: all cores]")
-@click.option("--split", default="val", show_default=True, help="Split to judge on.")
+@click.option("--split", "splits", multiple=True, default=("val",), show_default=True, help="To judge on.")
 @json_option
 def main(
     source: str,
@@ -65,7 +65,7 @@ def main(
     float_layers: int,
     seeds: int,
     threads: int | None,
-    split: str,
+    splits: tuple[str, ...],
     as_json: bool,
 ) -> None:
     from evaluators.accuracy import PAPER
@@ -76,7 +76,7 @@ def main(
     from search.training import TrainingOptions
 
     data, artefact = load_data(source), load_artefact(network)
-    data.split(split)
+    judged = [data.split(split) for split in splits]
     options = TrainingOptions(
         epochs=epochs,
         image_size=artefact.meta.image_size,
@@ -86,8 +86,7 @@ def main(
     )
     protocol = {
         "data": data.name,
-        "split": split,
-        "images": len(data.split(split)),
+        "images": {each.name: len(each) for each in judged},
         "image_size": options.image_size,
         "epochs": epochs,
         "lr": options.lr,
@@ -100,11 +99,15 @@ def main(
         click.echo(f"{network}: {', '.join(f'{name} {value}' for name, value in protocol.items())}")
     results = []
     for setting in settings or SETTINGS:
-        for result in _results(setting, artefact, data, split, options, float_layers, seeds):
+        for result in _results(setting, artefact, data, splits, options, float_layers, seeds):
             results.append(result)
             if not as_json:
+                figures = (
+                    f"{split} AP {each['AP']:.4f} AP50 {each['AP50']:.4f}"
+                    for split, each in result["figures"].items()
+                )
                 click.echo(
-                    f"{setting:12} seed {result['seed']}: AP {result['AP']:.4f} AP50 {result['AP50']:.4f}"
+                    f"{setting:12} seed {result['seed']}: {', '.join(figures)}"
                     + (f", {result['steps']} steps, {result['seconds']:.0f} s" if result["steps"] else "")
                 )
     if as_json:
@@ -115,7 +118,7 @@ def _results(
     setting: str,
     artefact: "Artefact",
     data: "DetectionData",
-    split: str,
+    splits: tuple[str, ...],
     options: "TrainingOptions",
     float_layers: int,
     seeds: int,
@@ -170,12 +173,14 @@ def _results(
                 quantized=quantized,
             )
             with open_engine(built, resolve_hardware("cpu")) as engine:
-                figures = judge(engine, data.split(split), image_size=options.image_size).figures
+                figures = {
+                    split: judge(engine, data.split(split), image_size=options.image_size).figures
+                    for split in splits
+                }
         yield {
             "setting": setting,
             "seed": seed,
-            "AP": figures.AP,
-            "AP50": figures.AP50,
+            "figures": {name: {"AP": each.AP, "AP50": each.AP50} for name, each in figures.items()},
             "steps": trained.steps if trained else 0,
             "seconds": trained.seconds if trained else 0.0,
             "losses": dict(trained.losses) if trained else {},

@@ -56,7 +56,7 @@ class DetectionLoss:
     """The loss a recipe asks for, for one network and one input size.
 
     Every term is divided by the sum of the target scores of the batch, taken as at least 1. The batch is that of all
-    ranks, so their losses add up to its loss.
+    ranks, so their losses add up to its loss; all but what features teach, which only one rank learns (QAT).
     """
 
     def __init__(self, detector: Detector, recipe: Recipe, image_size: int, ranks: Ranks = ALONE) -> None:

@@ -88,13 +88,13 @@ def fine_tune(
         raise ValueError(f"distillation is {distillation!r}; choose one of {', '.join(QAT_DISTILLATIONS)}")
     cache = cached_images(data, options, 1)
     options = dataclasses.replace(options, lr=options.lr or QAT_LR, amp="off")
-    name = _name(candidate, data, options, weights, calibration, distillation)
     with process_settings(options):
         with torch.random.fork_rng(devices=[]):
             exact = load_detector(candidate.model, len(data.class_names), weights)
         teacher = _teacher(exact, distillation)
         quantized = fuse(exact)
-        quantize(quantized, calibration, candidate.precision)
+        kept = quantize(quantized, calibration, candidate.precision)
+        name = _name(candidate, data, options, weights, calibration, distillation, kept)
 
         def begin(retry: str) -> Run:
             torch.manual_seed(options.seed)
@@ -128,8 +128,9 @@ def _name(
     weights: Path,
     calibration: Sequence[NDArray[np.float32]],
     distillation: str,
+    float_layers: Sequence[str],
 ) -> str:
-    """Digest of everything that decides the weights."""
+    """Digest of everything that decides the weights; which layers stay in float may depend on the rounding."""
     seen = hashlib.sha256()
     for images in calibration:
         seen.update(images.tobytes())
@@ -142,5 +143,6 @@ def _name(
             "start": content(weights),
             "calibration": seen.hexdigest(),
             "distillation": distillation,
+            "float_layers": list(float_layers),
         }
     )
