@@ -16,7 +16,7 @@ EXAMPLES = """
 Examples:
   python -m search.qat n/network --data my_images/ --out n-int8
   python -m search.qat best --data my_images/ --epochs 5 --float-layers 6 --out best-int8
-  python -m search.qat n/network --data my_images/ --distillation none --lr 1e-4 --out n-plain --json
+  python -m search.qat n/network --data my_images/ --distillation none --lr 1e-3 --out n-plain --json
 """
 
 

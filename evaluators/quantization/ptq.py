@@ -66,12 +66,17 @@ def quantize(
         Names of the layers left in float, most sensitive first.
 
     Raises:
-        UserError: a sensitivity metric this release does not have.
+        UserError: a sensitivity metric this release does not have, or no layer would be int8.
     """
     if precision.metric == "ap":
         raise UserError("sensitivity metric 'ap' is not in this release; use mse, cosine or snr")
     with quiet():
         insert_quantizers(folded, calibration)
+        layers = len(quantized_layers(folded))
+        if (precision.float_layers or 0) >= layers:
+            raise UserError(
+                f"{precision.float_layers} layers in float leave none of {layers} in int8; take fewer, or fp32"
+            )
         if not precision.float_layers or precision.metric is None:
             return ()
         from evaluators.quantization.sensitivity import rank_layers

@@ -11,6 +11,7 @@ import torch
 from evaluators.artefact import noise_images
 from evaluators.denormals import flushes_denormals
 from evaluators.quantization import ptq, sensitivity
+from foundation.errors import UserError
 from tests.evaluators.networks import INT8, tiny_candidate
 from yolov6space.networks import build, fuse, realistic_statistics
 
@@ -92,6 +93,15 @@ def test_the_most_sensitive_layers_stay_in_float(folded, metric):
         layer = folded.get_submodule(name)
         assert layer.input_quantizer.is_enabled == (name not in chosen)
         assert layer.weight_quantizer.is_enabled == (name not in chosen)
+
+
+def test_int8_without_a_layer_in_int8_is_refused(folded):
+    layers = sum(
+        isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d) for module in folded.modules()
+    )
+    precision = dataclasses.replace(INT8, float_layers=layers, metric="mse")
+    with pytest.raises(UserError, match=f"leave none of {layers} in int8"):
+        ptq.quantize(folded, IMAGES, precision)
 
 
 def test_a_layer_made_bad_is_found(folded):
