@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.stats import norm
 
@@ -49,12 +51,28 @@ def expected_hypervolume_improvement(
         latency: (N,), known.
         front: as `front_steps` gives it.
     """
+    return _over_steps(
+        latency,
+        front,
+        lambda reached, height: expected_improvement(mean[reached], deviation[reached], height),
+    )
+
+
+def hypervolume_improvement_of(
+    outcomes: Array, probabilities: Array, latency: Array, front: tuple[Array, Array]
+) -> Array:
+    """The same for any distribution of AP: (N, Q) outcomes of probabilities (Q,)."""
+    return _over_steps(
+        latency, front, lambda reached, height: np.maximum(outcomes[reached] - height, 0.0) @ probabilities
+    )
+
+
+def _over_steps(latency: Array, front: tuple[Array, Array], gain: Callable[[Array, float], Array]) -> Array:
     starts, heights = front
-    total = np.zeros(len(mean))
+    total = np.zeros(len(latency))
     for left, right, height in zip(starts[:-1], starts[1:], heights, strict=True):
         width = np.maximum(right - np.maximum(left, latency), 0.0)
         reached = width > 0
         if reached.any():
-            gain = expected_improvement(mean[reached], deviation[reached], height)
-            total[reached] += width[reached] * gain
+            total[reached] += width[reached] * gain(reached, height)
     return total

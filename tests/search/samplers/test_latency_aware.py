@@ -213,6 +213,28 @@ def test_an_uncertain_value_is_no_point_of_the_front_and_is_not_promoted(
     assert len(told) == len(seen) - 1 and 1000.0 not in told
 
 
+def test_every_second_pressing_question_goes_where_nothing_like_it_was_asked() -> None:
+    small = table()
+    source = TableSource(small, {"ms": small.columns["ms"]}, "ms", 0.0, LIMIT)
+    within = np.flatnonzero(small.columns["ms"] <= LIMIT)
+    ones_of_a = [row for row in within if small.params[row]["p_kind"] == "a"]
+    reasons = {}
+    for count in (10, 11, 12):
+        seen = [
+            Observation(small.params[row], 0, small.columns["ap"][row], small.columns["ms"][row])
+            for row in (ones_of_a * 2)[:count]
+        ]
+        here = situation(source, seen, Goal(LIMIT), 0, 0)
+        assert here is not None
+        score, why = scores(source, here, seen, Goal(LIMIT), here.pool, 0, 0)
+        best = int(np.argmax(score))
+        reasons[count] = why(best)
+        if count == 10:
+            assert here.params[here.pool[best]]["p_kind"] == "b"
+            assert (score > 1e-6).sum() <= 5  # among the most promising alone
+    assert ["unlike" in reasons[count] for count in (10, 11, 12)] == [True, False, False]
+
+
 def test_without_a_limit_or_foreknowledge() -> None:
     small = table()
     source = TableSource(small, {}, None, 0.0, None)
