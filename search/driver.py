@@ -22,7 +22,8 @@ from search.compile_gate import gate_of
 from search.conductor import Conductor
 from search.estimates import estimator_for, judging_hardware
 from search.keeper import Keeper, kept_leases
-from search.options import DEFAULT_TIME_BUDGET_S, DEFAULT_TRAIN_BATCH, SearchOptions
+from search.options import DEFAULT_TIME_BUDGET_S, DEFAULT_TRAIN_BATCH, PUBLISHED, SearchOptions
+from search.published_rung import published_results
 from search.remote_judge import RemoteJudge
 from search.roles import JudgementError, Policy
 from search.stages import Bench
@@ -115,7 +116,10 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
         )
         wanted = settings_of(options, data, hardware, space, image_size)
         known = known_study(repository, name, wanted, options)
-        older = older_results(repository, options.warm_start, name, wanted)
+        if options.warm_start == PUBLISHED:
+            older = published_results(space)
+        else:
+            older = older_results(repository, options.warm_start, name, wanted)
         if known is not None:
             keeper = _hold(stack, repository, known.id)
             # whoever holds the study owns all its trials: another owner, on whatever machine, is too late

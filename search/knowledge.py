@@ -31,7 +31,7 @@ class Knowledge:
     Attributes:
         estimator: foretells latencies on this device; None for one that nobody calibrated.
         follower: who reads the study; one that others use too spares reading all of it again.
-        older: what an older study found out.
+        older: what an older study or the paper found out.
     """
 
     repository: Repository

@@ -17,6 +17,7 @@ QAT_EPOCHS = 10  # release 0.2.0
 QAT_LR = 1e-4  # peak; measured, see docs/training.md (release 0.2.0: 1e-5 over 9,000 steps of batch 128)
 # What the float network teaches in QAT: nothing, the features of its neck, or its scores and boxes too.
 QAT_DISTILLATIONS = ("none", "channel-wise", "full")
+PUBLISHED = "published"  # what --warm-start takes in place of a study's name
 FIXED_TRIALS = ("official", "none")
 
 
@@ -32,7 +33,8 @@ class SearchOptions:
         study: name; None derives one from data, hardware, size and target.
         focus: press on the best AP within the limit (`target`) or on the whole `front`.
         resume: refuse to start a new study.
-        warm_start: an older study in the same database whose results the sampler knows from the beginning.
+        warm_start: an older study in the same database whose results the sampler knows from the beginning, or
+            `published` for the paper's figures.
         only_fixed: propose nothing beyond the fixed trials, train none longer.
     """
 
@@ -62,9 +64,12 @@ class SearchOptions:
             raise UserError(f"--image-size {self.image_size}: must be a multiple of 32 from 32 to 2048")
         if self.study is not None:
             require_study_name(self.study, "--study")
-
+            if self.study == PUBLISHED:
+                raise UserError(
+                    f"--study {PUBLISHED}: --warm-start calls the paper's figures so; choose another name"
+                )
         if self.warm_start is not None and self.sampler != DEFAULT_SAMPLER:
-            raise UserError(f"--warm-start: only --sampler {DEFAULT_SAMPLER} can use an older study")
+            raise UserError(f"--warm-start: only --sampler {DEFAULT_SAMPLER} can begin with what is known")
 
     def study_name(self, data_name: str, hardware: str, image_size: int) -> str:
         """The given name, or one that tells what the study is about."""

@@ -84,8 +84,9 @@ Examples:
 )
 @click.option(
     "--warm-start",
-    metavar="STUDY",
-    help="Begin with what an older study in the same database knows: other limit, device, data or pixels.",
+    metavar="STUDY|published",
+    help="Begin with what an older study in the same database knows (other limit, device, data or pixels), or with "
+    "the paper's AP.",
 )
 @cli.json_option
 def main(as_json: bool, trials: int | None, time_budget_s: float | None, **options: Any) -> None:

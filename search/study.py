@@ -41,8 +41,8 @@ class Known:
             limit) or still running.
         ended: whether nothing more will come of it.
         longer_ap: the same after a longer training, None when there was none.
-        older: whether an older study found it out: its AP is what a cheaper look would show, and the candidate
-            may be asked here.
+        older: whether an older study or the paper found it out: its AP is what a cheaper look would show, and the
+            candidate may be asked here.
         elsewhere_ms: latency on the older study's device where that is another one.
         ap_error: standard error of `ap` where judging ended after a part of the images; 0 else.
     """

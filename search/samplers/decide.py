@@ -32,7 +32,9 @@ def decide(source: Source, seen: Sequence[Observation], goal: Goal, seed: int) -
     pool = permitted(here, goal, allowed_risk(goal.infeasible_share, evaluated, infeasible))
     if len(pool) == 0:
         return None
-    judged = judged_rung(source, here, seen, goal.costs)
+    # while no latency is foretold, what promises most is what is largest
+    blind = goal.limit is not None and here.latency is None
+    judged = None if blind else judged_rung(source, here, seen, goal.costs)
     if judged is None:
         return _by_design(source, here, seen, goal, pool, seed)
     for rung in range(judged):

@@ -12,10 +12,12 @@ from foundation.errors import UserError
 from search import driver
 from search.budget import TrainingCost
 from search.options import SearchOptions
+from search.published_rung import published_results
 from storage import Repository, TrialState
 from storage.urls import STORAGE_VARIABLE
 from tests.search.fakes import FakeJudge, trained
 from yolov6space.candidate import Candidate
+from yolov6space.space import Space
 
 
 class Judge(FakeJudge):
@@ -87,6 +89,17 @@ def test_variants_and_searches_share_a_study_whatever_is_proposed(
         driver.run_search(options, quiet=True)
     with pytest.raises(UserError, match="another seed"):
         driver.run_search(dataclasses.replace(variants, seed=1), quiet=True)
+
+
+def test_published_figures_guide_a_study_and_are_none_of_its_results(options: SearchOptions) -> None:
+    begun = dataclasses.replace(options, sampler="latency-aware", warm_start="published")
+    result = driver.run_search(begun, quiet=True)
+    assert result.study.settings["warm_start"] == "published"
+    assert {trial.deployed.origin for trial in result.trials if trial.deployed} == {"deployed"}
+    assert all(trial.deployed for trial in result.trials if trial.state is TrialState.FINISHED)
+    assert len(result.trials) < len(published_results(Space.default()))  # those are no trials
+    with pytest.raises(UserError, match="another warm_start"):
+        driver.run_search(dataclasses.replace(begun, warm_start=None), quiet=True)
 
 
 def test_trials_left_by_a_driver_on_another_machine_go_on(options: SearchOptions) -> None:
