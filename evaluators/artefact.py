@@ -197,6 +197,8 @@ def load_artefact(folder: Path | str) -> Artefact:
     again = "build it again or copy it again from where it came"
     try:
         fields: dict[str, Any] = json.loads((folder / _META).read_text())
+        if not isinstance(fields, dict):
+            raise ValueError(f"{_META} is no JSON object")
         if fields.get("format", 0) > FORMAT:
             raise UserError(
                 f"{folder}: written by a newer version (layout {fields['format']}); update this one"
@@ -208,6 +210,10 @@ def load_artefact(folder: Path | str) -> Artefact:
         artefact = Artefact(folder, ArtefactMeta(**fields))
         key = artefact.candidate.key
     except FileNotFoundError as error:
+        if not folder.is_dir():
+            raise UserError(f"{folder}: there is no such folder; give that of an artefact") from None
+        if (folder / "network" / _META).is_file():
+            raise UserError(f"{folder}: the artefact is in {folder / 'network'}; give that folder") from None
         raise UserError(f"{folder}: {Path(error.filename).name} is missing; {again}") from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError, SpecError) as error:
         raise UserError(f"{folder}: not a readable artefact ({error}); {again}") from None

@@ -8,6 +8,8 @@ from storage.front import of_a_part
 from storage.records import NewArtefact, NewEvaluation, NewMeasurement, TrialRecord
 from storage.states import Origin, Rung
 
+DISTURBANCE = "disturbance"  # in a stored environment: why the figure is doubtful; absent for a quiet run
+
 
 @dataclass(frozen=True, slots=True)
 class DeployedEvidence:
@@ -59,6 +61,7 @@ def measurement_from(told: Mapping[str, Any], rung: Rung, artefact_hash: str | N
     from evaluators.latency import Measurement
 
     measured = Measurement.from_dict(told)
+    doubt = {DISTURBANCE: measured.disturbance} if measured.disturbed else {}
     return NewMeasurement(
         rung=rung,
         median_ms=measured.median_ms,
@@ -67,7 +70,7 @@ def measurement_from(told: Mapping[str, Any], rung: Rung, artefact_hash: str | N
         p99_ms=measured.p99_ms,
         samples_ms=measured.samples_ms,
         workload=told["workload"],
-        environment=told["environment"],
+        environment={**told["environment"], **doubt},
         artefact_hash=artefact_hash,
     )
 
@@ -78,7 +81,7 @@ def in_words(evidence: DeployedEvidence, trial: TrialRecord) -> str:
     ap = "AP undefined" if deployed.ap is None else f"AP {deployed.ap:.3f}"
     latency = "latency unknown" if estimate is None else f"{estimate.value:.2f} ms estimated"
     if measured is not None:
-        latency = f"{measured.median_ms:.2f} ms"
+        latency = f"{measured.median_ms:.2f} ms{_doubt(measured)}"
     if not of_a_part(deployed.protocol):
         return f"{ap}, {latency}"
     images = deployed.protocol["images"]
@@ -91,5 +94,9 @@ def over_target(measured: NewMeasurement, target_ms: float) -> str | None:
         return None
     return (
         f"{measured.median_ms:.2f} ms (95 % interval {measured.low_ms:.2f} to {measured.high_ms:.2f}), "
-        f"limit {target_ms:g} ms"
+        f"limit {target_ms:g} ms{_doubt(measured)}"
     )
+
+
+def _doubt(measured: NewMeasurement) -> str:
+    return " (disturbed)" if DISTURBANCE in measured.environment else ""

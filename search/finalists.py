@@ -104,11 +104,15 @@ class Finalists:
     def next_job(self) -> TrainJob | None:
         """The best feasible candidate that was not trained longer yet, for as long as time allows."""
         policy = self.knowledge.policy
-        if policy.only_fixed or len(self._chosen) >= FINALISTS:
+        if policy.only_fixed:
+            return None
+        if len(self._chosen) >= FINALISTS:
+            self._no_more(f"{FINALISTS} were trained longer, the most in one run")
             return None
         past = self._past()
         ranked = self._ranked(past)
         if not ranked:
+            self._no_more("no other within the limit is likely to reach the front")
             return None
         best, last = ranked[0], len(ranked) == 1 or len(self._chosen) == FINALISTS - 1
         before = past.get(best.id, Past())
@@ -121,6 +125,7 @@ class Finalists:
             left = self.plan.left() * (SHARE_OF_LAST if last else SHARE_OF_ONE)
             epochs = self._done_for_another(candidate, past) or self._epochs(candidate, left)
         if epochs < max(1, policy.epochs // 2):
+            self._no_more(f"the time left is too short for another, {best.title}")
             return None
         self._chosen.add(best.id)
         share = f" ({before.done:.0%} were done)" if before.done else ""  # unknown after a kill
@@ -169,6 +174,10 @@ class Finalists:
         """It was ended before its time, and may go on in a later run."""
         done = self._done.get(trial.id, 0.0)
         self._note(CUT_SHORT, trial, f"longer training: {reason} ({100 * done:.0f} % done)")
+
+    def _no_more(self, reason: str) -> None:
+        """Say why this run ends, which may be long before its time."""
+        self.view.event(f"no further longer training: {reason}")
 
     def _ranked(self, past: Mapping[int, Past]) -> list[TrialRecord]:
         """Those to train longer: what was begun first, then by the expected gain of the front.

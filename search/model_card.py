@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from search.evidence import DISTURBANCE
 from yolov6space.candidate import Candidate
 
 if TYPE_CHECKING:
@@ -170,10 +171,16 @@ def _latency(trial: TrialRecord, evidence: Evidence | None, device: str) -> str:
             f"({latency.about['source']}). The AP is of the files here on a CPU; `model.onnx` of an fp16 network is "
             "fp32, to be built in fp16 on the device."
         )
+    doubt = evidence.environment.get(DISTURBANCE)
     return (
         f"Latency: median of {evidence.samples} passes, 95 % interval {between}, p99 {measured.p99_ms:.2f} ms;\n"
         f"decoding included, NMS not included; {_words(measured.workload)}.\n"
         f"Measured {measured.created_at:%Y-%m-%d} on {_machine(evidence.environment)}. It holds for that machine only."
+        + (
+            f"\n**The measurement was disturbed**: {doubt}. Measure again on a quiet machine."
+            if doubt
+            else ""
+        )
     )
 
 

@@ -67,7 +67,7 @@ Examples:
     help="Images per training step.",
 )
 @click.option("--lr", type=float, default=QAT_LR, show_default=True, help="Peak learning rate.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@cli.seed_option
 @click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads. [default: all cores]")
 @cli.json_option
 def main(as_json: bool, **options: Any) -> None:

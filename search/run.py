@@ -65,7 +65,7 @@ Examples:
 @cli.storage_option
 @click.option("--study", metavar="NAME", help="[default: named after data, hardware, size and limit]")
 @click.option("--resume", is_flag=True, help="Only continue a study that exists.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@cli.seed_option
 @click.option("--sampler", type=click.Choice(SAMPLERS), default=DEFAULT_SAMPLER, show_default=True)
 @click.option(
     "--focus",

@@ -127,7 +127,12 @@ def _other_teacher(folder: Path, data: DetectionData) -> Teacher:
     from evaluators.artefact import load_artefact
     from search.training import Teacher
 
-    artefact = load_artefact(folder)
+    try:
+        artefact = load_artefact(folder)
+    except UserError as error:
+        raise UserError(f"--teacher {error}") from None
+    if not artefact.meta.trained:
+        raise UserError(f"--teacher {folder}: its weights are random; give a network that was trained")
     if artefact.meta.class_names != data.class_names:
         raise UserError(
             f"--teacher {folder}: it knows other classes than this data; train it on the same classes"

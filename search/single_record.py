@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from foundation.cli import progress
 from foundation.errors import UserError
 from search.atomic import remove_leftovers, write_text_whole
 
@@ -52,9 +53,11 @@ def _record(out: Path, told: dict[str, Any]) -> dict[str, Any]:
     if path.exists() and any(out.glob("*/*")):
         try:
             known: dict[str, Any] = json.loads(path.read_text())
-            before = known["asked"]
+            before = dict(known["asked"])
         except (ValueError, KeyError, TypeError):
             raise UserError(f"{path} is damaged; remove {out} or choose another --out") from None
+        if not told.keys() <= before.keys():
+            raise UserError(f"{out} holds a training of another kind; choose another --out")
         for key, value in told.items():
             if before.get(key) != value:
                 shown = "" if key == "data" else f" ({before.get(key)}, now {value})"
@@ -71,12 +74,20 @@ def write_record(out: Path, record: dict[str, Any]) -> None:
 
 
 def trained_before(out: Path, known: dict[str, Any]) -> TrainedNetwork | None:
-    """The trained network of an earlier call that was interrupted afterwards."""
+    """The trained network of an earlier call that was interrupted afterwards; None where it is not whole."""
+    from safetensors import SafetensorError, safe_open
+
     from search.training import TrainedNetwork
 
-    if "trained" not in known or not (weights := out / "run" / known["trained"]["weights"]).is_file():
+    if "trained" not in known:
         return None
-    return TrainedNetwork(**{**known["trained"], "weights": weights})
+    try:
+        weights = out / "run" / known["trained"]["weights"]
+        with safe_open(weights, "pt"):
+            return TrainedNetwork(**{**known["trained"], "weights": weights})
+    except (OSError, SafetensorError, KeyError, TypeError):
+        progress(f"{out} holds no whole network of an earlier call: it is trained again")
+        return None
 
 
 def is_intact(folder: Path) -> bool:

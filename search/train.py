@@ -67,7 +67,7 @@ Examples:
     help="Distil from the network itself, trained first, or from an artefact folder. [default: as the recipe says]",
 )
 @click.option("--lr", type=float, help="Peak learning rate. [default: by the length of the training]")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@cli.seed_option
 @click.option(
     "--threads",
     type=click.IntRange(1, 1024),

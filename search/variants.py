@@ -39,7 +39,7 @@ Examples:
 @click.option("--time-budget", "time_budget_s", type=DURATION_S, help="[default: none]")
 @cli.storage_option
 @click.option("--study", metavar="NAME", help="[default: the same study as search.run's]")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@cli.seed_option
 @cli.json_option
 def main(as_json: bool, **options: Any) -> None:
     """Train, quantize and measure N, T, S, M, L-ReLU and L here, and show the published figures beside them.

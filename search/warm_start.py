@@ -33,7 +33,10 @@ def older_results(
         return []
     if name == new_name:
         raise UserError(f"--warm-start {name}: that is this study itself; the same command continues it")
-    study = repository.get_study(name)
+    try:
+        study = repository.get_study(name)
+    except UserError as error:
+        raise UserError(f"--warm-start {name}: {error}") from None
     same_device = all(study.settings.get(key) == settings.get(key) for key in SAME_LATENCY)
     found = [replace(read_known(trial), ended=True, older=True) for trial in repository.trials(study.id)]
     if not same_device:

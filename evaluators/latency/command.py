@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,11 @@ Examples:
     help="Number format. [default: that of --spec, else fp32, fp16 on NVIDIA]",
 )
 @click.option("--classes", type=click.IntRange(1, 100_000), help="Classes of the detector. [default: 80]")
-@click.option("--threads", type=click.IntRange(1), help="Of the engine. [default: one per physical core]")
+@click.option(
+    "--threads",
+    type=click.IntRange(1, os.cpu_count()),
+    help="Of the engine. [default: one per physical core]",
+)
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0, min_open=True),

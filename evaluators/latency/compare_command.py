@@ -1,5 +1,6 @@
 """`python -m evaluators compare`."""
 
+import os
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,11 @@ Examples:
     help="[default: that of a spec, else the device's float format]",
 )
 @click.option("--classes", type=click.IntRange(1, 100_000), help="Classes of the detector. [default: 80]")
-@click.option("--threads", type=click.IntRange(1), help="Of the engines. [default: one per physical core]")
+@click.option(
+    "--threads",
+    type=click.IntRange(1, os.cpu_count()),
+    help="Of the engines. [default: one per physical core]",
+)
 @click.option(
     "--rounds", type=click.IntRange(6, 1000), default=11, show_default=True, help="New engines in each."
 )
@@ -80,8 +85,9 @@ def compare_command(
         raise UserError(f"a comparison is measured, and {hardware.device} is not here; use --hardware cpu")
     if given["image_size"] and given["image_size"] % MAX_STRIDE:
         raise UserError(f"--image-size {given['image_size']}: must be a multiple of {MAX_STRIDE}")
+    subjects = [_subject(text, hardware, given) for text in (first, second)]
     with ExitStack() as stack:
-        both = [stack.enter_context(_subject(text, hardware, given)) for text in (first, second)]
+        both = [stack.enter_context(subject) for subject in subjects]
         times = alternate_isolated(both, hardware, threads=threads, rounds=rounds, seconds=seconds)
     found = compare_rounds(*times)
     if as_json:

@@ -70,13 +70,13 @@ def quantize(
     """
     if precision.metric == "ap":
         raise UserError("sensitivity metric 'ap' is not in this release; use mse, cosine or snr")
+    layers = _quantizable(folded)
+    if (precision.float_layers or 0) >= layers:
+        raise UserError(
+            f"{precision.float_layers} layers in float leave none of {layers} in int8; take fewer, or fp32"
+        )
     with quiet():
         insert_quantizers(folded, calibration)
-        layers = len(quantized_layers(folded))
-        if (precision.float_layers or 0) >= layers:
-            raise UserError(
-                f"{precision.float_layers} layers in float leave none of {layers} in int8; take fewer, or fp32"
-            )
         if not precision.float_layers or precision.metric is None:
             return ()
         from evaluators.quantization.sensitivity import rank_layers
@@ -103,6 +103,12 @@ def insert_quantizers(folded: "nn.Module", calibration: Sequence[NDArray[np.floa
 
     with denormals_flushed():
         mtq.quantize(folded, _CONFIG, run if calibration else None)
+
+
+def _quantizable(folded: "nn.Module") -> int:
+    from torch import nn
+
+    return sum(isinstance(module, nn.Conv2d | nn.ConvTranspose2d) for module in folded.modules())
 
 
 def quantized_layers(network: "nn.Module") -> tuple[str, ...]:

@@ -74,6 +74,14 @@ def test_a_missing_file_is_named(tmp_path, name):
         load_artefact(artefact.folder)
 
 
+def test_a_folder_that_is_none_or_holds_one_is_told(tmp_path):
+    make(tmp_path / "out" / "network")
+    with pytest.raises(UserError, match="no such folder"):
+        load_artefact(tmp_path / "nothing")
+    with pytest.raises(UserError, match=r"the artefact is in .*out/network"):
+        load_artefact(tmp_path / "out")
+
+
 @pytest.mark.parametrize("name", ["weights.safetensors", "model.onnx"])
 def test_one_flipped_bit_is_noticed(tmp_path, name):
     artefact = make(tmp_path / "a")

@@ -112,4 +112,4 @@ def test_a_wrong_folder_is_one_line_and_exit_2(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
-    assert "artefact.json is missing" in done.stderr
+    assert "there is no such folder" in done.stderr

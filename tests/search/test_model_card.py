@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from search.evidence import DISTURBANCE
 from search.export import Verification
 from search.model_card import Evidence, model_card
 from storage.records import EvaluationRecord, MeasurementRecord, StudyRecord, TrialRecord
@@ -92,13 +93,14 @@ def test_card_names_machine_protocol_and_architecture(study: StudyRecord, trial:
     card = model_card(
         study,
         trial,
-        Evidence(environment=ENVIRONMENT, samples=321),
+        Evidence(environment={**ENVIRONMENT, DISTURBANCE: "a noisy neighbour"}, samples=321),
         None,
         folder="out dir",
         data="/data/my pets",
     )
     for words in (
         "median of 321 passes",
+        "**The measurement was disturbed**: a noisy neighbour.",
         "2026-05-04 on Some CPU, 2 cores, 2 threads used, openvino 2026.4, this program at 0123456789",
         "NMS not included",
         "images 87",

@@ -11,14 +11,14 @@ import cv2
 import pytest
 from click.testing import CliRunner
 
-from evaluators.artefact import load_artefact
+from evaluators.artefact import load_artefact, untrained_artefact
 from evaluators.atomic_folder import sha256_of
 from evaluators.data import DetectionData
 from foundation.errors import UserError
 from search import single
 from search.single import run_single
 from search.single_options import SingleTraining
-from search.single_record import RECORD, claimed
+from search.single_record import RECORD, claimed, trained_before
 from search.train import main
 from yolov6space.candidate import Candidate, Precision
 from yolov6space.networks import build
@@ -218,6 +218,35 @@ def test_a_network_that_was_deleted_is_built_again(
     again = run_single(told)
     assert again["artefact"]["hash"] == first["artefact"]["hash"]
     assert load_artefact(tmp_path / "out" / "network").hash == first["artefact"]["hash"]
+
+
+def test_weights_that_were_damaged_after_training_are_trained_again(
+    spec: Path, rectangles: DetectionData, tmp_path: Path
+) -> None:
+    told, out = asked(spec, rectangles, tmp_path / "out", epochs=1), tmp_path / "out"
+    first = run_single(told)
+    shutil.rmtree(out / "network")
+    weights = next((out / "run").glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:1000])
+    assert run_single(told)["artefact"]["hash"] == first["artefact"]["hash"]
+
+
+def test_a_record_of_another_kind_or_a_damaged_one_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoint").touch()
+    for text, reason in (('{"asked": {"weights": 1}}', "of another kind"), ('{"asked": [1]}', "is damaged")):
+        (tmp_path / RECORD).write_text(text)
+        with pytest.raises(UserError, match=reason), claimed(tmp_path, {"epochs": 2}):
+            pass
+    assert trained_before(tmp_path, {"trained": {}}) is None
+
+
+def test_a_network_of_random_weights_does_not_teach(
+    spec: Path, tiny: Candidate, rectangles: DetectionData, tmp_path: Path
+) -> None:
+    untrained_artefact(tiny, num_classes=2, image_size=64, folder=tmp_path / "random")
+    with pytest.raises(UserError, match="its weights are random"):
+        run_single(asked(spec, rectangles, tmp_path / "out", teacher=str(tmp_path / "random")))
 
 
 def test_one_process_at_a_time_trains_in_a_folder(
