@@ -77,7 +77,11 @@ def main(kills: int, epochs: int, amp: str, repopt: bool, processes: int, seed: 
                 at = "with" if list(folder.rglob("checkpoint.pt")) else "before"
                 progress(f"kill {killed} of {kills}, {at} a checkpoint")
             runs += 1
-            wrong += finish(folder) != expected
+            same = finish(folder) == expected
+            wrong += not same
+            progress(
+                f"run {runs} ended after {killed} kills in all, with {'the same' if same else 'other'} weights"
+            )
     result = {"kills": killed, "runs": runs, "runs_with_other_weights": wrong, "seconds_unbroken": whole}
     if as_json:
         print_json(result)
