@@ -91,7 +91,7 @@ def test_precision_of_the_spec_holds_unless_another_is_given(tmp_path):
         (("--model", "N", "--hardware", "abacus"), "choose one of"),
         (("--model", "N", "--precision", "fp16"), "does not run on cpu"),
         (("--spec", "missing.json"), "cannot read missing.json: No such file"),
-        (("--artefact", "missing"), "artefact.json is missing"),
+        (("--artefact", "missing"), "there is no such folder"),
     ],
 )
 def test_bad_input_is_told_in_one_line(arguments, message):

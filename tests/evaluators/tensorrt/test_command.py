@@ -46,7 +46,7 @@ def test_an_artefact_compiles_for_a_t4_in_another_process(artefact, tmp_path, mo
             "belongs to --precision int8",
         ),
         (["--artefact", "nowhere", "--batch", "2"], "leave --precision"),
-        (["--artefact", "nowhere"], "artefact.json is missing"),
+        (["--artefact", "nowhere"], "there is no such folder"),
     ],
 )
 def test_wrong_input_is_one_line_with_a_way_out(arguments, message):
