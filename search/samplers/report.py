@@ -11,6 +11,7 @@ from search.samplers.kernel import Array
 from search.samplers.model import believe
 from search.samplers.situation import observed, situation, with_rung
 from search.samplers.values import Goal, Observation, Params, Source
+from search.samplers.warp import Warp
 
 ENOUGH = 5  # evaluations before there is a belief worth showing
 CREDIBLE = 1.96  # 95 %
@@ -50,17 +51,20 @@ def beliefs(source: Source, seen: Sequence[Observation], goal: Goal, seed: int) 
     rows, values, noise = observed(source, here, seen, last)
     if len(rows) < ENOUGH or len(here.pool) == 0:
         return None
-    belief = believe(here.features, rows, values, noise, here.pool, seed=seed)
+    warp = Warp.fitted(values)  # as the questions are chosen
+    belief = believe(here.features, rows, warp.to(values), warp.error_to(values, noise), here.pool, seed=seed)
+    middle = warp.back(belief.mean)
+    low, high = (warp.back(belief.mean + sign * CREDIBLE * belief.deviation) for sign in (-1, 1))
     params = [here.params[row] for row in here.pool]
-    importance = {name: _explained(params, name, belief.mean) for name in source.choices}
+    importance = {name: _explained(params, name, middle) for name in source.choices}
     front: list[Predicted] = []
     if here.latency is not None:
         latency = np.exp(here.latency.mean[here.pool])
         likely = here.within[here.pool] >= 0.5
-        for index in np.lexsort((-belief.mean, latency)):
-            if likely[index] and (not front or belief.mean[index] > front[-1].value):
-                mean, reach = float(belief.mean[index]), CREDIBLE * float(belief.deviation[index])
-                front.append(Predicted(float(latency[index]), mean, mean - reach, mean + reach))
+        for index in np.lexsort((-middle, latency)):
+            if likely[index] and (not front or middle[index] > front[-1].value):
+                told = (float(each[index]) for each in (latency, middle, low, high))
+                front.append(Predicted(*told))
     return Beliefs(dict(sorted(importance.items(), key=lambda pair: -pair[1])), tuple(front))
 
 
