@@ -1,6 +1,6 @@
 """Whether a network can learn eight images by heart: the whole of losses, assigners and schedule in one number.
 
-    python benchmarks/overfit.py --data DIR [--model N --model S --model M-like] [--image-size 256] [--steps 600]
+    python benchmarks/overfit.py --data DIR [--model N --model S --model M-like] [--image-size 256] [--steps 1000]
 
 M-like is YOLOv6-M at half its width: CSPStackRep and DFL. Bar: AP50 on the same images at least 0.9 for each.
 
@@ -32,7 +32,7 @@ MODELS = ("N", "S", "M-like")
     "--model", "models", type=click.Choice(MODELS), multiple=True, default=MODELS, show_default=True
 )
 @click.option("--image-size", type=int, default=256, show_default=True)
-@click.option("--steps", type=int, default=600, show_default=True)
+@click.option("--steps", type=int, default=1000, show_default=True)
 @click.option("--threads", type=int, default=2, show_default=True)
 @click.option("--augment", is_flag=True, help="Change the pictures as in any short training.")
 @json_option
