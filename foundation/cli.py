@@ -18,9 +18,6 @@ TRACEBACK_VARIABLE = "YOLOV6_SEARCH_TRACEBACK"
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Machine-readable result on standard output."
 )
-seed_option = click.option(
-    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True
-)  # as far as NumPy's seeds go
 storage_option = click.option(
     "--storage",
     metavar="URL",

@@ -80,6 +80,18 @@ class AskedQat:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What was asked, opened and checked; `candidate` is that of the fine-tuned network."""
+
+    asked: AskedQat
+    artefact: Artefact
+    candidate: Candidate
+    data: DetectionData
+    options: TrainingOptions
+    hardware: Hardware
+
+
 def run_qat(asked: AskedQat) -> dict[str, Any]:
     """Fine-tune, build the artefact, judge; goes on from a checkpoint, and repeats nothing that is finished.
 
@@ -122,85 +134,66 @@ def run_qat(asked: AskedQat) -> dict[str, Any]:
                 f"{asked.out} holds this fine-tuning already, finished; choose another --out to repeat it"
             )
         else:
-            known["result"] = _run(asked, artefact, candidate, data, options, hardware, known)
+            work = _Work(asked, artefact, candidate, data, options, hardware)
+            known["result"] = _run(work, known)
             write_record(asked.out, known)
         result: dict[str, Any] = known["result"]
     return result
 
 
-def _run(
-    asked: AskedQat,
-    artefact: Artefact,
-    candidate: Candidate,
-    data: DetectionData,
-    options: TrainingOptions,
-    hardware: Hardware,
-    known: dict[str, Any],
-) -> dict[str, Any]:
+def _run(work: _Work, known: dict[str, Any]) -> dict[str, Any]:
+    asked = work.asked
     tuned = trained_before(asked.out, known)
     if tuned is None:
-        tuned = _tune(asked, artefact, candidate, data, options, hardware)
+        tuned = _tune(work)
         known["trained"] = {**dataclasses.asdict(tuned), "weights": tuned.weights.name}
         write_record(asked.out, known)
     progress("judging on the val split")
-    result = _deploy(asked, artefact, candidate, data, hardware, tuned)
+    result = _deploy(work, tuned)
     before, after = (
         "undefined" if ap is None else f"{ap:.3f}"
         for ap in (result[stage]["figures"]["AP"] for stage in ("trained", "deployed"))
     )
     progress(
-        f"val AP {before} in float, {after} as {candidate.precision.label} through {hardware.backend}; "
+        f"val AP {before} in float, {after} as {work.candidate.precision.label} through {work.hardware.backend}; "
         f"written to {asked.out / 'network'}"
     )
     return result
 
 
-def _tune(
-    asked: AskedQat,
-    artefact: Artefact,
-    candidate: Candidate,
-    data: DetectionData,
-    options: TrainingOptions,
-    hardware: Hardware,
-) -> TrainedNetwork:
+def _tune(work: _Work) -> TrainedNetwork:
     from evaluators.device_lock import working
     from search.training import fine_tune
 
-    progress(f"fine-tuning as {candidate.precision.label}, teacher: {asked.distillation}")
-    with Watch(asked.out) as watch:
+    progress(f"fine-tuning as {work.candidate.precision.label}, teacher: {work.asked.distillation}")
+    with Watch(work.asked.out) as watch:
         return fine_tune(
-            candidate,
-            data,
-            options,
-            folder=asked.out / "run",
-            weights=artefact.weights,
-            calibration=calibration_images(data, options.image_size, BATCH_OF_ENGINE),
-            distillation=asked.distillation,
+            work.candidate,
+            work.data,
+            work.options,
+            folder=work.asked.out / "run",
+            weights=work.artefact.weights,
+            calibration=calibration_images(work.data, work.options.image_size, BATCH_OF_ENGINE),
+            distillation=work.asked.distillation,
             on_progress=lambda now: watch(now, "qat"),
-            device_guard=lambda: working(hardware.device),
+            device_guard=lambda: working(work.hardware.device),
         )
 
 
-def _deploy(
-    asked: AskedQat,
-    artefact: Artefact,
-    candidate: Candidate,
-    data: DetectionData,
-    hardware: Hardware,
-    tuned: TrainedNetwork,
-) -> dict[str, Any]:
+def _deploy(work: _Work, tuned: TrainedNetwork) -> dict[str, Any]:
     from evaluators.quantization.fine_tuned import load_quantized
     from search.training import load_detector
 
+    artefact, candidate, data = work.artefact, work.candidate, work.data
     classes = len(data.class_names)
     result = deploy(
         candidate,
         load_detector(candidate.model, classes, artefact.weights),
         data,
-        hardware=hardware,
+        hardware=work.hardware,
         image_size=artefact.meta.image_size,
         batch=BATCH_OF_ENGINE,
-        folder=asked.out / "network",
+        folder=work.asked.out / "network",
         training={"weights_sha256": artefact.meta.weights_sha256},
         quantized=load_quantized(candidate.model, classes, tuned.weights),
         quantizing={
@@ -208,11 +201,11 @@ def _deploy(
             "qat_lr": tuned.lr,
             "qat_batch": tuned.batch,
             "qat_seed": tuned.seed,
-            "qat_distillation": asked.distillation,
+            "qat_distillation": work.asked.distillation,
         },
     )
     return {
-        "network": str(asked.network),
+        "network": str(work.asked.network),
         "candidate": candidate.key,
         "artefact": describe_artefact(result.artefact),
         "float_layers": list(result.artefact.meta.float_layers),

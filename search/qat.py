@@ -9,7 +9,8 @@ import click
 
 from evaluators.quantization.sensitivity import METRICS
 from foundation import cli
-from search.options import DEFAULT_TRAIN_BATCH, QAT_DISTILLATIONS, QAT_EPOCHS, QAT_LR
+from search.command_options import data_option, seed_option, train_batch_option
+from search.options import QAT_DISTILLATIONS, QAT_EPOCHS, QAT_LR
 
 EXAMPLES = """
 \b
@@ -22,13 +23,7 @@ Examples:
 
 @click.command(epilog=EXAMPLES)
 @click.argument("network", type=click.Path(path_type=Path))
-@click.option(
-    "--data",
-    default="bundled",
-    show_default=True,
-    metavar="bundled|DIR|FILE.yaml",
-    help="What the network was trained on, as for search.train.",
-)
+@data_option
 @click.option(
     "--out",
     required=True,
@@ -59,15 +54,9 @@ Examples:
     show_default=True,
     help="What the network in float teaches: nothing, the features of its neck, or scores and boxes too.",
 )
-@click.option(
-    "--batch",
-    type=click.IntRange(1, 1024),
-    default=DEFAULT_TRAIN_BATCH,
-    show_default=True,
-    help="Images per training step.",
-)
+@train_batch_option
 @click.option("--lr", type=float, default=QAT_LR, show_default=True, help="Peak learning rate.")
-@cli.seed_option
+@seed_option
 @click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads. [default: all cores]")
 @cli.json_option
 def main(as_json: bool, **options: Any) -> None:

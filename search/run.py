@@ -8,6 +8,7 @@ import click
 
 from foundation import cli
 from foundation.errors import WorkFailedError
+from search.command_options import data_option, seed_option
 from search.options import DEFAULT_TIME_BUDGET_S, FIXED_TRIALS, SearchOptions
 from search.sampler import DEFAULT_SAMPLER, FOCUSES, SAMPLERS
 from search.units import DURATION_S, LATENCY_MS
@@ -29,13 +30,7 @@ Examples:
     show_default=True,
     help="auto, cpu, t4 (estimated where there is none) or tensorrt.",
 )
-@click.option(
-    "--data",
-    default="bundled",
-    show_default=True,
-    metavar="bundled|DIR|FILE.yaml",
-    help="COCO layout (images/SPLIT, annotations/instances_SPLIT.json) or a YAML that names the parts.",
-)
+@data_option
 @click.option(
     "--image-size",
     type=click.IntRange(32, 2048),
@@ -65,7 +60,7 @@ Examples:
 @cli.storage_option
 @click.option("--study", metavar="NAME", help="[default: named after data, hardware, size and limit]")
 @click.option("--resume", is_flag=True, help="Only continue a study that exists.")
-@cli.seed_option
+@seed_option
 @click.option("--sampler", type=click.Choice(SAMPLERS), default=DEFAULT_SAMPLER, show_default=True)
 @click.option(
     "--focus",

@@ -56,9 +56,9 @@ def _record(out: Path, told: dict[str, Any]) -> dict[str, Any]:
             before = dict(known["asked"])
         except (ValueError, KeyError, TypeError):
             raise UserError(f"{path} is damaged; remove {out} or choose another --out") from None
-        if not told.keys() <= before.keys():
-            raise UserError(f"{out} holds a training of another kind; choose another --out")
         for key, value in told.items():
+            if key not in before and value is not None:
+                raise UserError(f"{out} holds a training of another kind; choose another --out")
             if before.get(key) != value:
                 shown = "" if key == "data" else f" ({before.get(key)}, now {value})"
                 raise UserError(f"{out} holds a training with another {key}{shown}; choose another --out")

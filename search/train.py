@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from foundation import cli
-from search.options import DEFAULT_TRAIN_BATCH
+from search.command_options import data_option, seed_option, train_batch_option
 
 EXAMPLES = """
 \b
@@ -25,13 +25,7 @@ Examples:
 @click.command(epilog=EXAMPLES)
 @click.argument("name", required=False)
 @click.option("--spec", type=click.Path(path_type=Path), help="A candidate in JSON instead of a name.")
-@click.option(
-    "--data",
-    default="bundled",
-    show_default=True,
-    metavar="bundled|DIR|FILE.yaml",
-    help="COCO layout (images/SPLIT, annotations/instances_SPLIT.json) or a YAML that names the parts.",
-)
+@data_option
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder of this training."
 )
@@ -46,13 +40,7 @@ Examples:
     type=click.IntRange(32, 2048),
     help="Pixels, a multiple of 32. [default: that of --spec, else 320 on a CPU]",
 )
-@click.option(
-    "--batch",
-    type=click.IntRange(1, 1024),
-    default=DEFAULT_TRAIN_BATCH,
-    show_default=True,
-    help="Images per training step.",
-)
+@train_batch_option
 @click.option(
     "--precision",
     type=click.Choice(("fp32", "bf16", "int8")),
@@ -67,7 +55,7 @@ Examples:
     help="Distil from the network itself, trained first, or from an artefact folder. [default: as the recipe says]",
 )
 @click.option("--lr", type=float, help="Peak learning rate. [default: by the length of the training]")
-@cli.seed_option
+@seed_option
 @click.option(
     "--threads",
     type=click.IntRange(1, 1024),

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from foundation import cli
+from search.command_options import data_option, seed_option
 from search.options import SearchOptions
 from search.units import DURATION_S, LATENCY_MS
 
@@ -32,14 +33,14 @@ Examples:
     show_default=True,
     help="auto, cpu, t4 (estimated where there is none) or tensorrt.",
 )
-@click.option("--data", default="bundled", show_default=True, metavar="bundled|DIR|FILE.yaml")
+@data_option
 @click.option("--image-size", type=click.IntRange(32, 2048), help="[default: 320 on a CPU, 640 for a T4]")
 @click.option("--batch", type=click.IntRange(1, 256), default=1, show_default=True)
 @click.option("--epochs", type=click.IntRange(1, 1000), help="[default: by the time budget]")
 @click.option("--time-budget", "time_budget_s", type=DURATION_S, help="[default: none]")
 @cli.storage_option
 @click.option("--study", metavar="NAME", help="[default: the same study as search.run's]")
-@cli.seed_option
+@seed_option
 @cli.json_option
 def main(as_json: bool, **options: Any) -> None:
     """Train, quantize and measure N, T, S, M, L-ReLU and L here, and show the published figures beside them.

@@ -34,6 +34,13 @@ class Features:
     groups: dict[str, tuple[int, ...]]
     summaries: frozenset[str]
 
+    @property
+    def chosen(self) -> list[int]:
+        """Columns of the choices themselves, without summaries."""
+        return [
+            column for name, group in self.groups.items() if name not in self.summaries for column in group
+        ]
+
 
 def features(
     params: Sequence[Mapping[str, Any]], known: Mapping[str, Sequence[float]], choices: Mapping[str, Any]

@@ -55,16 +55,10 @@ def _learnt(
     """A line through logarithms (work over latency is close to a power law) and what else is chosen."""
     from sklearn.linear_model import BayesianRidge
 
-    chosen = [
-        column
-        for name, group in features.groups.items()
-        if name not in features.summaries
-        for column in group
-    ]
     logs = np.log(
         np.maximum(np.array(list(figures.values()), dtype=float).reshape(-1, len(measured)).T, 1e-9)
     )
-    columns = np.column_stack([logs, features.matrix[:, chosen]])
+    columns = np.column_stack([logs, features.matrix[:, features.chosen]])
     spread = np.maximum(columns[seen].std(axis=0), 1e-9)
     fixed = columns[seen].std(axis=0) < 1e-9  # nothing was learnt about what never changed
     inputs = np.where(fixed, 0.0, (columns - columns[seen].mean(axis=0)) / spread)

@@ -110,14 +110,8 @@ def _unlike(here: Situation, pool: Array, mean: Array, asked: Array) -> Array:
     good, those that share the choices of known ones are sure, and asked one after another; what it has never
     seen the like of stays unasked unless somebody asks for it.
     """
-    choices = [
-        column
-        for name, group in here.features.groups.items()
-        if name not in here.features.summaries
-        for column in group
-    ]
     best = np.argsort(-mean, kind="stable")[: max(int(_GOOD_SHARE * len(pool)), _GOOD_LEAST)]
-    matrix = here.features.matrix[:, choices]
+    matrix = here.features.matrix[:, here.features.chosen]
     found = np.zeros(len(pool))
     found[best] = cdist(matrix[pool[best]], matrix[asked]).min(axis=1) + 1e-9
     return found

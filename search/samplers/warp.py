@@ -23,6 +23,8 @@ class Warp:
         middle, spread: of the values.
         power: their lambda; 1 changes nothing, more pulls in a long tail of poor values.
         warped_middle, warped_spread: of the transformed values.
+
+    scikit-learn's PowerTransformer has no limits for the power, and its way back ends in NaN where ours has an end.
     """
 
     middle: float

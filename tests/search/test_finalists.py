@@ -103,8 +103,10 @@ def test_a_lost_worker_costs_an_attempt_and_not_the_longer_training(repository: 
 def test_a_longer_training_that_kills_every_driver_is_given_up(repository: Repository) -> None:
     for _ in range(3):
         assert finalist(later_run(repository)) is not None
-    assert finalist(later_run(repository)) is None
+    last = later_run(repository)
+    assert finalist(last) is None
     assert kinds(repository) == [BEGUN, BEGUN, BEGUN, "longer failed"]
+    assert last.view.events[-1].startswith("no further longer training: no other within the limit")
 
 
 def test_interruptions_on_purpose_cost_no_attempt(repository: Repository) -> None:

@@ -1,7 +1,6 @@
 """QAT of a tiny network: it learns, its scales reach the graph, float layers stay float, kills change nothing."""
 
 import dataclasses
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from search.training import run as run_module
 from search.training.checkpoint import FILE
 from search.training.qat import FineTuning
 from search.training.weights import read_weights, save_detector
+from tests.search.training.kills import Killed, kill_after
 from yolov6space.candidate import Candidate, Precision
 
 FULL = Precision(kind="int8", scheme="qat", float_layers=0)
@@ -57,24 +57,6 @@ def tuned(
     images = calibration_images(data, 64, 1)
     rest = {"distillation": "full", **rest}
     return fine_tune(candidate, data, told, folder=folder, weights=weights, calibration=images, **rest)
-
-
-class Killed(BaseException):
-    """As sudden as a signal."""
-
-
-def kill_after(steps: int):
-    left = steps
-
-    @contextmanager
-    def guard():
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise Killed
-        yield
-
-    return guard
 
 
 def test_it_learns_what_int8_took(

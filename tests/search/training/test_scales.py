@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from search.training.estimate import random_batch
 from search.training.schedule import Plan
 from search.training.step import Stepper
 from search.training.weights import same_weights
+from tests.search.training.kills import Killed, kill_after
 from yolov6space.candidate import Candidate
 from yolov6space.networks import build, realistic_statistics
 
@@ -25,24 +25,6 @@ def repopt(tiny: Candidate) -> Candidate:
 
 def options(**changes) -> TrainingOptions:
     return TrainingOptions(**{"epochs": 20, "image_size": 64, "batch": 8, "amp": "off", **changes})
-
-
-class Killed(BaseException):
-    """As sudden as a signal."""
-
-
-def kill_after(steps: int):
-    left = steps
-
-    @contextmanager
-    def guard():
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise Killed
-        yield
-
-    return guard
 
 
 def test_a_kernels_step_is_the_plain_one_times_its_multiplier(repopt: Candidate) -> None:

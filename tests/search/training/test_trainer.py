@@ -30,6 +30,7 @@ from search.training.health import LossWatch
 from search.training.run import Run
 from search.training.step import Stepper
 from search.training.weights import same_weights, save_detector
+from tests.search.training.kills import Killed, kill_after
 from yolov6space.candidate import Candidate
 from yolov6space.networks import Detector, build
 
@@ -40,24 +41,6 @@ def options(**changes) -> TrainingOptions:
 
 def run(tiny: Candidate, data: DetectionData, folder: Path, told: TrainingOptions, **rest) -> Detector:
     return load_detector(tiny.model, 2, train(tiny, data, told, folder=folder, **rest).weights)
-
-
-class Killed(BaseException):
-    """As sudden as a signal."""
-
-
-def kill_after(steps: int):
-    entered = 0
-
-    @contextmanager
-    def guard():
-        nonlocal entered
-        if entered == steps:
-            raise Killed
-        entered += 1
-        yield
-
-    return guard
 
 
 def test_a_checkpoint_outlives_another_number_of_threads(tiny: Candidate, rectangles: DetectionData) -> None:
