@@ -71,7 +71,7 @@ def run(command: click.Command, program: str) -> NoReturn:
     except WorkFailedError as error:
         _leave(str(error), 1)
     except (click.Abort, KeyboardInterrupt):
-        _leave("interrupted; everything finished so far is kept", 1)
+        _leave("interrupted; what was stored until now is kept", 1)
     except Exception as error:
         if os.environ.get(TRACEBACK_VARIABLE):
             raise

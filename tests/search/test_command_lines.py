@@ -27,6 +27,7 @@ BAD = [
     (["--target-latency", "8.8ms", "--resume", "--study", "nobody"], "there is no database at"),
     (["--target-latency", "8.8ms", "--study", "../outside"], "--study"),
     (["--target-latency", "8.8ms", "--study", ""], "--study"),
+    (["--target-latency", "8.8ms", "--seed", "9" * 23], "--seed"),
     (["--target-latency", "9" * 400 + "ms"], "too large"),
     (["--target-latency", "8.8ms", "--storage", "me:secret@host/db"], "database URL"),
     (["--target-latency", "8.8ms", "--storage", "postgresql://127.0.0.1:1/db?password=secret"], "127.0.0.1"),
