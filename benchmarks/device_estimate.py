@@ -23,7 +23,7 @@ from evaluators.estimate.cpu_time import CpuTime
 from evaluators.estimate.design import most_telling, pool_of
 from evaluators.estimate.fit import Observation, fit
 from evaluators.hardware import resolve_hardware
-from evaluators.latency import measure
+from evaluators.latency import Sampling, measure
 from foundation.cli import json_option, print_json, progress, run
 from yolov6space.candidate import Candidate
 from yolov6space.space import Space
@@ -43,7 +43,7 @@ def measured(candidate: Candidate, image_size: int) -> dict[str, Any]:
         artefact = untrained_artefact(
             candidate, num_classes=CLASSES, image_size=image_size, folder=Path(folder) / "artefact"
         )
-        found = measure(artefact, resolve_hardware("cpu"), engines=2, seconds=2.0)
+        found = measure(artefact, resolve_hardware("cpu"), engines=2, sampling=Sampling(seconds=2.0))
     return {
         "key": candidate.key,
         "candidate": candidate.to_dict(),

@@ -37,6 +37,7 @@ AGREE = 0.03
 @click.option("--times", type=click.IntRange(2), default=10, show_default=True)
 @click.option("--seconds", default=3.0, show_default=True, help="Of sampling every engine.")
 @click.option("--engines", default=3, show_default=True, help="Opened in each process.")
+@click.option("--patience", type=float, help="Seconds to wait for a calm processor, per engine.")
 @click.option("--neighbour", is_flag=True, help="Keep the machine busy meanwhile.")
 @json_option
 def latency_repeat(
@@ -46,6 +47,7 @@ def latency_repeat(
     times: int,
     seconds: float,
     engines: int,
+    patience: float | None,
     neighbour: bool,
     as_json: bool,
 ) -> None:
@@ -57,7 +59,7 @@ def latency_repeat(
         runs = []
         with _busy_neighbour() if neighbour else nullcontext():
             for number in range(times):
-                runs.append(_measure(folder, seconds, engines))
+                runs.append(_measure(folder, seconds, engines, patience))
                 progress(
                     f"{number + 1}/{times}: {runs[-1]['median_ms']:.3f} ms "
                     f"({runs[-1]['disturbance'] or 'quiet'})"
@@ -70,6 +72,7 @@ def latency_repeat(
         "precision": precision,
         "image_size": image_size,
         "engines": engines,
+        "patience": patience,
         "medians_ms": medians,
         "disturbed": sum(result["disturbed"] for result in runs),
         "largest_difference": max(differences),
@@ -114,9 +117,11 @@ def _busy_neighbour() -> Iterator[None]:
             process.wait()
 
 
-def _measure(folder: Path, seconds: float, engines: int) -> dict[str, Any]:
+def _measure(folder: Path, seconds: float, engines: int, patience: float | None) -> dict[str, Any]:
     command = [sys.executable, "-m", "evaluators", "latency", "--artefact", str(folder)]
     options = ["--hardware", "cpu", "--seconds", str(seconds), "--engines", str(engines), "--json"]
+    if patience is not None:
+        options += ["--patience", str(patience)]
     done = subprocess.run([*command, *options], stdout=subprocess.PIPE, check=True, text=True)
     result: dict[str, Any] = json.loads(done.stdout)
     return result

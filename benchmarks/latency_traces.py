@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluators.latency.comparison import DEFAULT_ROUNDS, compare_rounds
-from evaluators.latency.sampling import sample, warm_up
+from evaluators.latency.sampling import Sampling, sample, warm_up
 from evaluators.latency.statistics import run_interval
 from evaluators.latency.steadiness import sign_of_disturbance, warm_up_length
 from foundation.cli import json_option, print_json, run
@@ -87,7 +87,10 @@ def timed(trace_ms: Floats, *, adaptively: bool = True) -> tuple[list[float], in
     device = SimulatedDevice(trace_ms)
     warm = len(warm_up(device.run, at_most_seconds=1.5, clock=device.clock, wall=device.clock))
     samples = sample(
-        device.run, seconds=3.0, within=0.01 if adaptively else 0.0, clock=device.clock, wall=device.clock
+        device.run,
+        Sampling(seconds=3.0, within=0.01 if adaptively else 0.0),
+        clock=device.clock,
+        wall=device.clock,
     ).samples_ms
     cut = warm_up_length(samples)
     return samples[cut:], warm + cut

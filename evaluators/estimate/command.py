@@ -68,6 +68,7 @@ def calibrate_command(
     from evaluators.estimate.fit import fit
     from evaluators.hardware import float_format, resolve_hardware, supported_precisions
     from evaluators.latency.isolated import measure_isolated
+    from evaluators.latency.sampling import Sampling
 
     hardware = resolve_hardware(hardware_name)
     progress(hardware.reason)
@@ -98,7 +99,7 @@ def calibrate_command(
                 folder=Path(folder) / "artefact",
                 float_format=float_format(hardware),
             )
-            return measure_isolated(artefact, hardware, seconds=seconds, engines=engines)
+            return measure_isolated(artefact, hardware, sampling=Sampling(seconds=seconds), engines=engines)
 
     def told(number: int, candidate: "Candidate", found: "Measured") -> None:
         doubt = f" (disturbed: {found.disturbance})" if found.disturbance else ""

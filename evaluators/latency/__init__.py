@@ -5,12 +5,14 @@ from evaluators.hardware import Hardware, resolve_hardware
 from evaluators.latency.engine import Engine, open_engine
 from evaluators.latency.measurement import measure
 from evaluators.latency.records import Estimate, Measurement, Workload, joined
+from evaluators.latency.sampling import Sampling
 
 __all__ = [
     "Engine",
     "Estimate",
     "Hardware",
     "Measurement",
+    "Sampling",
     "Workload",
     "environment",
     "joined",

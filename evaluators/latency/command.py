@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 MAX_IMAGE_SIZE = 4096
 
 
-def _finite(ctx: click.Context, param: click.Parameter, value: float) -> float:
-    if not math.isfinite(value):
+def _finite(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
         raise click.BadParameter("must be a finite number of seconds", ctx, param)
     return value
 
@@ -89,6 +89,13 @@ Examples:
     help="Stop before that once the interval of the median is so narrow to either side.",
 )
 @click.option(
+    "--patience",
+    type=click.FloatRange(min=0),
+    callback=_finite,
+    metavar="SECONDS",
+    help="Wait at most so long, per engine, for a CPU that is slower than at its best. [default: twice --seconds]",
+)
+@click.option(
     "--engines",
     type=click.IntRange(1, 50),
     default=3,
@@ -117,6 +124,7 @@ def latency_command(
     threads: int | None,
     seconds: float,
     within: float,
+    patience: float | None,
     engines: int,
     tensorrt: str | None,
     flush_l2: bool,
@@ -149,9 +157,11 @@ def latency_command(
         return
     with artefact_of(candidate, folder, hardware, given) as artefact:
         from evaluators.latency.isolated import measure_isolated
+        from evaluators.latency.sampling import Sampling
 
+        sampling = Sampling(seconds=seconds, within=within / 100, patience=patience)
         measurement = measure_isolated(
-            artefact, hardware, threads=threads, seconds=seconds, within=within / 100, engines=engines
+            artefact, hardware, threads=threads, sampling=sampling, engines=engines
         )
         if as_json:
             print_json(
@@ -186,7 +196,10 @@ def describe(measurement: "Measurement") -> str:
         f"({m.environment.get('cpu', 'unknown')}, {m.environment.get('threads', '?')} threads), "
         f"{load.precision}, {load.image_size} px, batch {load.batch}, without NMS"
     )
-    return f"{line}\ndisturbed: {m.disturbance}; repeat on a quiet machine" if m.disturbed else line
+    if not m.disturbed:
+        return line
+    wait = ", or wait for calm: --patience 60" if load.device == "cpu" else ""
+    return f"{line}\ndisturbed: {m.disturbance}; repeat on a quiet machine{wait}"
 
 
 def _show_estimate(case: "Case", as_json: bool) -> None:

@@ -12,7 +12,7 @@ from evaluators.device_lock import measuring
 from evaluators.hardware import Hardware
 from evaluators.isolation import run_isolated
 from evaluators.latency.records import Measurement
-from evaluators.latency.sampling import PATIENCE, WITHIN
+from evaluators.latency.sampling import Sampling
 
 COMPILE_S = 120.0  # allowed for opening one engine; TensorRT builds take longest
 
@@ -22,8 +22,7 @@ def measure_isolated(
     hardware: Hardware,
     *,
     threads: int | None = None,
-    seconds: float,
-    within: float = WITHIN,
+    sampling: Sampling,
     engines: int,
 ) -> Measurement:
     """`measurement.measure` in a new process.
@@ -39,11 +38,10 @@ def measure_isolated(
                 "folder": str(artefact.folder.resolve()),
                 "hardware": asdict(hardware),
                 "threads": threads,
-                "seconds": seconds,
-                "within": within,
+                "sampling": asdict(sampling),
                 "engines": engines,
             },
-            timeout_s=engines * (COMPILE_S + 2 * PATIENCE * seconds),
+            timeout_s=engines * (COMPILE_S + 2 * sampling.longest),
         )
     return Measurement.from_dict(told)
 
@@ -72,7 +70,7 @@ def alternate_isolated(
 
 
 def latency(
-    folder: str, hardware: dict[str, Any], threads: int | None, seconds: float, within: float, engines: int
+    folder: str, hardware: dict[str, Any], threads: int | None, sampling: dict[str, Any], engines: int
 ) -> dict[str, Any]:
     """What `measure_isolated` runs in the other process."""
     from evaluators.artefact import load_artefact
@@ -82,8 +80,7 @@ def latency(
         load_artefact(folder),
         _hardware(hardware),
         threads=threads,
-        seconds=seconds,
-        within=within,
+        sampling=Sampling(**sampling),
         engines=engines,
         device_is_ours=True,
     ).to_dict()

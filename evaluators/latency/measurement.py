@@ -12,11 +12,10 @@ from evaluators.latency.engine import open_engine
 from evaluators.latency.foreign_load import ForeignLoad
 from evaluators.latency.pace import Pace, processor_pace
 from evaluators.latency.records import Measurement, Workload, joined
-from evaluators.latency.sampling import WITHIN, sample, warm_up
+from evaluators.latency.sampling import Sampling, sample, warm_up
 from evaluators.latency.steadiness import sign_of_disturbance, warm_up_length
 from evaluators.tensorrt.nvml import throttling
 
-DEFAULT_SECONDS = 3.0
 WARMUP_SHARE = 0.5  # of the time for sampling, at most
 _INPUT_SEED = 0
 
@@ -26,8 +25,7 @@ def measure(
     hardware: Hardware,
     *,
     threads: int | None = None,
-    seconds: float = DEFAULT_SECONDS,
-    within: float = WITHIN,
+    sampling: Sampling = Sampling(),  # noqa: B008 - frozen
     engines: int = 1,
     device_is_ours: bool = False,
 ) -> Measurement:
@@ -37,8 +35,7 @@ def measure(
 
     Args:
         threads: of the engine; None means one per physical core.
-        seconds: sample every engine at most so long (a little longer where six passes take longer).
-        within: relative half-width of the interval of a run's median at which sampling ends before that.
+        sampling: how long, every engine.
         engines: open so many, one after the other. One opening differs from the next by up to several
             percent, which no number of passes through a single one can show.
         device_is_ours: the caller holds the device with `measuring` already.
@@ -51,15 +48,14 @@ def measure(
     def turn() -> AbstractContextManager[None]:
         return nullcontext() if device_is_ours else measuring(hardware.device)
 
-    return joined([_one_engine(artefact, hardware, threads, seconds, within, turn) for _ in range(engines)])
+    return joined([_one_engine(artefact, hardware, threads, sampling, turn) for _ in range(engines)])
 
 
 def _one_engine(
     artefact: Artefact,
     hardware: Hardware,
     threads: int | None,
-    seconds: float,
-    within: float,
+    sampling: Sampling,
     turn: Callable[[], AbstractContextManager[None]],
 ) -> Measurement:
     """Open an engine, time it when it is our turn, close it."""
@@ -68,12 +64,10 @@ def _one_engine(
         recorded = {**environment(), **engine.environment}
         engine.load(noise_images(meta.batch, meta.image_size, _INPUT_SEED))
         with _no_garbage_collection():
-            warm = warm_up(engine.run, at_most_seconds=WARMUP_SHARE * seconds, clock=engine.clock)
+            warm = warm_up(engine.run, at_most_seconds=WARMUP_SHARE * sampling.seconds, clock=engine.clock)
             foreign, before = ForeignLoad(recorded["threads"]), engine.state()
             with _pace(hardware, recorded["threads"]) as pace:
-                sampled = sample(
-                    engine.run, seconds=seconds, within=within, clock=engine.clock, processor=pace
-                )
+                sampled = sample(engine.run, sampling, clock=engine.clock, processor=pace)
             signs = [foreign.disturbance(), throttling(before, engine.state())]
         if pace is not None and sampled.slow:
             signs.append(f"the processor was {pace.slowdown - 1:.0%} slower than at its best")

@@ -14,7 +14,7 @@ from evaluators.latency.statistics import MIN_SAMPLES, relative_half_width
 
 WITHIN = 0.01  # relative half-width of the interval of the median at which sampling stops
 MIN_SECONDS = 0.5  # sample at least so long: a shorter run can fall between two disturbances
-PATIENCE = 2.0  # times the time for sampling that a slow processor is waited for
+PATIENCE = 2.0  # times the time for sampling, unless told otherwise
 STRETCH_SECONDS = 0.1  # of passes between two looks at the processor
 RECOVERY_SECONDS = 0.01  # of untimed passes after a look: it has emptied caches, and its threads still spin
 STEADY = 0.02  # warm-up ends when a block of passes is not faster than the one before by more than this
@@ -28,6 +28,26 @@ class Watched(Protocol):
 
     def is_slow(self) -> bool:
         """Look; takes a few milliseconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How long one engine is sampled.
+
+    Attributes:
+        seconds: of passes that count, at most (a little longer where six passes take longer).
+        within: relative half-width of the interval of the median at which sampling ends before that.
+        patience: seconds after which a processor that is slow is no longer waited for; None: twice `seconds`.
+    """
+
+    seconds: float = 3.0
+    within: float = WITHIN
+    patience: float | None = None
+
+    @property
+    def longest(self) -> float:
+        """Seconds that sampling may take where the processor is slow."""
+        return PATIENCE * self.seconds if self.patience is None else max(self.seconds, self.patience)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,26 +87,24 @@ def warm_up(
 
 def sample(
     run: Callable[[], None],
+    sampling: Sampling,
     *,
-    seconds: float,
-    within: float = WITHIN,
     clock: Clock = time.perf_counter,
     wall: Clock = time.perf_counter,
     processor: Watched | None = None,
 ) -> Sampled:
-    """Time single passes, until the median is known to `within` or they have taken `seconds`.
+    """Time single passes, until the median is known well enough or they have taken long enough.
 
     It has to be known so well twice, the second time with a fifth more samples: looking again and again would
     else stop where the interval is narrow by chance, and such an interval misses too often.
 
-    With `processor`, passes count only where it was not slow before and after them, and it is waited for
-    `PATIENCE` times as long; their own times decide nothing, so leaving some out biases nothing. If it is slow
-    all that time, all passes count.
+    With `processor`, passes count only where it was not slow before and after them; their own times decide
+    nothing, so leaving some out biases nothing. If it is slow for as long as `sampling` waits, all passes count.
     """
     everything: list[float] = []
     counted: list[float] = []
     spent = 0.0
-    until = wall() + PATIENCE * seconds
+    until = wall() + sampling.longest
     narrow = False
     check_at = MIN_SAMPLES
     for stretch, lasted, calm in _stretches(run, clock, wall, processor):
@@ -95,8 +113,8 @@ def sample(
             counted += stretch
             spent += lasted
         if len(counted) >= check_at:
-            was_narrow, narrow = narrow, relative_half_width(counted) <= within
-            if spent >= seconds or (spent >= MIN_SECONDS and narrow and was_narrow):
+            was_narrow, narrow = narrow, relative_half_width(counted) <= sampling.within
+            if spent >= sampling.seconds or (spent >= MIN_SECONDS and narrow and was_narrow):
                 return Sampled(counted, len(everything) - len(counted))
             check_at = len(counted) + max(1, len(counted) // 5)
         if wall() >= until and len(everything) >= MIN_SAMPLES and len(counted) < len(everything):

@@ -2,7 +2,7 @@ import pytest
 
 from evaluators.artefact import untrained_artefact
 from evaluators.hardware import resolve_hardware
-from evaluators.latency import measure, measurement
+from evaluators.latency import Sampling, measure, measurement
 from tests.evaluators.networks import tiny_candidate
 
 
@@ -14,7 +14,7 @@ def tiny(tmp_path_factory):
 
 
 def test_a_real_measurement_says_what_and_where(tiny):
-    m = measure(tiny, resolve_hardware("cpu"), threads=1, seconds=0.3)
+    m = measure(tiny, resolve_hardware("cpu"), threads=1, sampling=Sampling(seconds=0.3))
     assert m.artefact_hash == tiny.hash
     load = m.workload
     assert (load.image_size, load.batch, load.precision, load.device) == (64, 2, "fp32", "cpu")
@@ -31,7 +31,7 @@ def test_a_real_measurement_says_what_and_where(tiny):
 
 
 def test_several_engines_are_opened_one_after_the_other(tiny):
-    m = measure(tiny, resolve_hardware("cpu"), threads=1, seconds=0.1, engines=2)
+    m = measure(tiny, resolve_hardware("cpu"), threads=1, sampling=Sampling(seconds=0.1), engines=2)
     assert len(m.engine_medians_ms) == 2
     assert sum(m.engine_samples) == len(m.samples_ms)
     assert min(m.engine_medians_ms) <= m.median_ms <= max(m.engine_medians_ms)
@@ -40,7 +40,7 @@ def test_several_engines_are_opened_one_after_the_other(tiny):
 
 def test_foreign_load_is_reported_beside_the_samples(tiny, monkeypatch):
     monkeypatch.setattr(measurement.ForeignLoad, "disturbance", lambda self: "a noisy neighbour")
-    m = measure(tiny, resolve_hardware("cpu"), threads=1, seconds=0.1)
+    m = measure(tiny, resolve_hardware("cpu"), threads=1, sampling=Sampling(seconds=0.1))
     assert m.disturbed
     assert "a noisy neighbour" in m.disturbance
 
@@ -56,5 +56,5 @@ def test_nobody_else_measures_meanwhile(tiny, monkeypatch):
         return original(*arguments, **options)
 
     monkeypatch.setattr(measurement, "sample", sample_and_look)
-    measure(tiny, resolve_hardware("cpu"), threads=1, seconds=0.1)
+    measure(tiny, resolve_hardware("cpu"), threads=1, sampling=Sampling(seconds=0.1))
     assert entered == [True]

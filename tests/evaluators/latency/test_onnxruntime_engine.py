@@ -7,7 +7,7 @@ import pytest
 
 from evaluators.artefact import noise_images, untrained_artefact
 from evaluators.hardware import resolve_hardware
-from evaluators.latency import measure, open_engine
+from evaluators.latency import Sampling, measure, open_engine
 from evaluators.latency.onnxruntime_engine import OnnxRuntimeEngine
 from foundation.errors import UserError
 from tests.evaluators.networks import INT8, tiny_candidate
@@ -132,7 +132,7 @@ def test_a_graph_is_saved_only_where_it_can_be(artefacts, monkeypatch):
 
 
 def test_a_measurement_names_the_back_end(artefacts):
-    measured = measure(artefacts["fp32"], CPU, threads=1, seconds=0.1)
+    measured = measure(artefacts["fp32"], CPU, threads=1, sampling=Sampling(seconds=0.1))
     assert measured.workload.backend == "onnxruntime"
     assert measured.workload.device == "cpu"
     assert measured.environment["onnxruntime_options"]["providers"] == ["CPUExecutionProvider"]

@@ -1,6 +1,6 @@
 import pytest
 
-from evaluators.latency.sampling import PATIENCE, sample, warm_up
+from evaluators.latency.sampling import PATIENCE, Sampling, sample, warm_up
 
 
 class FakeDevice:
@@ -40,27 +40,27 @@ def test_warm_up_gives_up_in_time():
 
 def test_sampling_of_a_steady_device_ends_early():
     device = FakeDevice(0.01)
-    samples = sample(device.run, seconds=60, clock=device.clock, wall=device.clock).samples_ms
+    samples = sample(device.run, Sampling(seconds=60), clock=device.clock, wall=device.clock).samples_ms
     assert device.now < 1
     assert samples == pytest.approx([10.0] * device.passes)
 
 
 def test_sampling_of_a_restless_device_ends_with_the_time():
     device = FakeDevice(*[0.01, 0.03] * 1000)
-    sample(device.run, seconds=5, clock=device.clock, wall=device.clock)
+    sample(device.run, Sampling(seconds=5), clock=device.clock, wall=device.clock)
     assert 5 <= device.now < 6.5
 
 
 def test_a_slow_device_still_gives_an_interval():
     device = FakeDevice(4.0)
-    assert len(sample(device.run, seconds=1, clock=device.clock, wall=device.clock).samples_ms) == 6
+    assert len(sample(device.run, Sampling(seconds=1), clock=device.clock, wall=device.clock).samples_ms) == 6
 
 
 def test_a_narrower_interval_takes_longer():
     times = [0.01 + 0.002 * ((7 * i) % 11) / 11 for i in range(3000)]
     wide, narrow = FakeDevice(*times), FakeDevice(*times)
-    sample(wide.run, seconds=20, within=0.1, clock=wide.clock, wall=wide.clock)
-    sample(narrow.run, seconds=20, within=0.01, clock=narrow.clock, wall=narrow.clock)
+    sample(wide.run, Sampling(seconds=20, within=0.1), clock=wide.clock, wall=wide.clock)
+    sample(narrow.run, Sampling(seconds=20, within=0.01), clock=narrow.clock, wall=narrow.clock)
     assert wide.now < narrow.now < 20
 
 
@@ -74,7 +74,7 @@ def test_pauses_between_passes_count_in_the_time_and_not_in_the_samples():
 
     warm_up(run, at_most_seconds=1.5, clock=gpu.clock, wall=wall.clock)
     assert wall.now < 2
-    samples = sample(run, seconds=3, within=0, clock=gpu.clock, wall=wall.clock).samples_ms
+    samples = sample(run, Sampling(seconds=3, within=0), clock=gpu.clock, wall=wall.clock).samples_ms
     assert samples == pytest.approx([2.0] * len(samples))
     assert wall.now < 6
 
@@ -103,7 +103,11 @@ class Slowed(FakeDevice):
 def test_passes_on_a_slow_processor_do_not_count():
     device = Slowed((0, 0.3), (0.5, 0.75))
     sampled = sample(
-        device.run, seconds=1, within=0, clock=device.clock, wall=device.clock, processor=device.processor
+        device.run,
+        Sampling(seconds=1, within=0),
+        clock=device.clock,
+        wall=device.clock,
+        processor=device.processor,
     )
     assert sampled.samples_ms == pytest.approx([10.0] * len(sampled.samples_ms))
     assert sampled.left_out > 20 and not sampled.slow
@@ -112,15 +116,34 @@ def test_passes_on_a_slow_processor_do_not_count():
 
 def test_a_processor_that_stays_slow_is_waited_for_and_then_said():
     device = Slowed((0, 1e9))
-    sampled = sample(device.run, seconds=1, clock=device.clock, wall=device.clock, processor=device.processor)
+    sampled = sample(
+        device.run, Sampling(seconds=1), clock=device.clock, wall=device.clock, processor=device.processor
+    )
     assert sampled.slow and sampled.left_out == 0
     assert sampled.samples_ms == pytest.approx([15.0] * len(sampled.samples_ms))
     assert PATIENCE <= device.now < PATIENCE + 0.3
 
 
+def test_whoever_is_patient_gets_the_calm_processor():
+    """Minutes of a slow one, with default patience, are the slow one's figure: see the test above."""
+    device = Slowed((0, 40))
+    sampled = sample(
+        device.run,
+        Sampling(seconds=1, patience=60),
+        clock=device.clock,
+        wall=device.clock,
+        processor=device.processor,
+    )
+    assert not sampled.slow and sampled.left_out > 2000
+    assert sampled.samples_ms == pytest.approx([10.0] * len(sampled.samples_ms))
+    assert device.now < 42
+
+
 def test_too_little_of_a_calm_processor_does_not_stand_for_the_run():
     device = Slowed((0.25, 1e9))
-    sampled = sample(device.run, seconds=1, clock=device.clock, wall=device.clock, processor=device.processor)
+    sampled = sample(
+        device.run, Sampling(seconds=1), clock=device.clock, wall=device.clock, processor=device.processor
+    )
     assert sampled.slow
     assert max(sampled.samples_ms) == pytest.approx(15.0)
 
@@ -128,8 +151,8 @@ def test_too_little_of_a_calm_processor_does_not_stand_for_the_run():
 def test_a_calm_processor_changes_nothing():
     watched, alone = Slowed(), FakeDevice(0.01)
     first = sample(
-        watched.run, seconds=5, clock=watched.clock, wall=watched.clock, processor=watched.processor
+        watched.run, Sampling(seconds=5), clock=watched.clock, wall=watched.clock, processor=watched.processor
     )
-    second = sample(alone.run, seconds=5, clock=alone.clock, wall=alone.clock)
+    second = sample(alone.run, Sampling(seconds=5), clock=alone.clock, wall=alone.clock)
     assert first.samples_ms == pytest.approx(second.samples_ms)
     assert not first.slow and first.left_out == 0

@@ -10,7 +10,7 @@ import pytest
 from evaluators.artefact import noise_images, untrained_artefact
 from evaluators.devices import Pacing
 from evaluators.hardware import has_nvidia_gpu, resolve_hardware
-from evaluators.latency import measure, open_engine
+from evaluators.latency import Sampling, measure, open_engine
 from evaluators.tensorrt import runtime
 from evaluators.tensorrt.engines import EngineRecord
 from evaluators.tensorrt.library import Library
@@ -214,6 +214,6 @@ def test_a_gpu_computes_what_onnx_runtime_computes_and_is_timed(tmp_path, precis
         assert sum(engine.runtime_precisions().values()) == 44
     for mine, theirs in zip(found, expected, strict=True):
         assert np.abs(mine - theirs).mean() < 0.02 * np.ptp(theirs)
-    measured = measure(artefact, gpu, seconds=0.5)
+    measured = measure(artefact, gpu, sampling=Sampling(seconds=0.5))
     assert measured.workload.backend == "tensorrt"
     assert measured.environment["gpu"]["name"]
