@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -23,6 +24,19 @@ storage_option = click.option(
     metavar="URL",
     help="Database. [default: $YOLOV6_SEARCH_STORAGE, else sqlite:///runs/search.db]",
 )
+
+
+class PathOption(click.Path):
+    """A path, as `Path`. An empty text is none: it would be the current folder, which nobody asked for."""
+
+    def __init__(self, *, file_okay: bool = True) -> None:
+        super().__init__(path_type=Path, file_okay=file_okay)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Raises click.BadParameter for an empty text."""
+        if value == "":
+            self.fail("the path is empty; name a place, or . for the current folder", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class LazyGroup(click.Group):

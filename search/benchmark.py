@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -59,7 +58,7 @@ class Assignment(click.ParamType):
 @click.command(epilog=EXAMPLES)
 @click.option(
     "--table",
-    type=click.Path(path_type=Path),
+    type=cli.PathOption(),
     required=True,
     help="CSV: parameters in columns p_*, results in others; one row per candidate.",
 )
@@ -103,7 +102,7 @@ class Assignment(click.ParamType):
 )
 @click.option("--focus", type=click.Choice(FOCUSES), default="target", show_default=True)
 @click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="Searches at once.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Draw hypervolume against evaluations (PNG).")
+@click.option("--plot", type=cli.PathOption(), help="Draw hypervolume against evaluations (PNG).")
 @cli.json_option
 def main(as_json: bool, **asked: Any) -> None:
     """Let samplers search a table whose results are known, and compare what they find with the truth.

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evaluators.hardware import Hardware
 from evaluators.tensorrt.library import T4, TENSORRT_RTX
 from foundation.cli import progress
+from foundation.scratch import Scratch
 from search.stages import Bench, class_count
 from yolov6space.candidate import Candidate
 
@@ -46,13 +45,13 @@ def compile_untrained(candidate: Candidate, bench: Bench) -> None:
     from evaluators.artefact import untrained_artefact
     from evaluators.tensorrt.compile_check import compile_artefact
 
-    with tempfile.TemporaryDirectory(prefix="gate-") as folder:
+    with Scratch("gate") as folder:
         artefact = untrained_artefact(
             candidate,
             num_classes=class_count(bench),
             image_size=bench.size_of(candidate),
             batch=bench.batch,
-            folder=Path(folder) / candidate.key,
+            folder=folder / candidate.key,
             float_format="fp16",
         )
         compile_artefact(artefact.folder, capability=T4, library=TENSORRT_RTX, timeout_s=GATE_TIMEOUT_S)

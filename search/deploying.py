@@ -52,6 +52,7 @@ def deploy(
     quantizing: Mapping[str, Any] | None = None,
     ap_to_beat: float | None = None,
     measure: Callable[[Artefact], dict[str, Any]] | None = None,
+    opened: Callable[[Artefact, Hardware], AbstractContextManager[Engine]] | None = None,
     look: Callable[[Engine], None] = lambda engine: None,
     alive: Callable[[], None] = lambda: None,
 ) -> Deployment:
@@ -65,11 +66,12 @@ def deploy(
         quantized: what QAT made of the detector; that is deployed then.
         quantizing: what the protocol of the deployed network alone tells of it.
         ap_to_beat: judging may end early once AP is clearly below (see `judge`).
+        opened: opens the engine; None opens it in this process, which must then be one that may crash.
         look: gets the open engine once AP is known.
         alive: called whenever something got done.
 
     Raises:
-        UserError, WorkFailedError: as of `build_artefact`, `open_engine` and `judge`.
+        UserError, WorkFailedError: as of `build_artefact`, `opened` and `judge`.
     """
     from evaluators.accuracy import PAPER, TorchEngine, judge
     from evaluators.artefact import build_artefact
@@ -122,7 +124,7 @@ def deploy(
     alive()
     measurement = None if measure is None else measure(artefact)
     alive()
-    with open_engine(artefact, hardware) as engine:
+    with (opened or open_engine)(artefact, hardware) as engine:
         deployed = judged(
             engine, candidate.precision.label, hardware.device, hardware.backend, **(quantizing or {})
         )

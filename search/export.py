@@ -74,9 +74,7 @@ class Verification:
 )
 @click.option("--trial", "number", type=click.IntRange(min=0), help="Trial number, as the tables show it.")
 @click.option("--select", metavar="N,S,L", help="Official variants by name.")
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write."
-)
+@click.option("--out", required=True, type=cli.PathOption(file_okay=False), help="Folder to write.")
 @click.option("--data", metavar="SOURCE", help="Where the data is now, if it moved since the search.")
 @cli.storage_option
 @click.option("--no-verify", is_flag=True, help="Do not measure AP and latency again.")

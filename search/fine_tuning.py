@@ -181,6 +181,7 @@ def _tune(work: _Work) -> TrainedNetwork:
 
 
 def _deploy(work: _Work, tuned: TrainedNetwork) -> dict[str, Any]:
+    from evaluators.latency.engine_process import open_engine_process
     from evaluators.quantization.fine_tuned import load_quantized
     from search.training import load_detector
 
@@ -196,6 +197,7 @@ def _deploy(work: _Work, tuned: TrainedNetwork) -> dict[str, Any]:
         folder=work.asked.out / "network",
         training={"weights_sha256": artefact.meta.weights_sha256},
         quantized=load_quantized(candidate.model, classes, tuned.weights),
+        opened=open_engine_process,
         quantizing={
             "qat_epochs": tuned.epochs,
             "qat_lr": tuned.lr,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -22,12 +21,12 @@ Examples:
 
 
 @click.command(epilog=EXAMPLES)
-@click.argument("network", type=click.Path(path_type=Path))
+@click.argument("network", type=cli.PathOption())
 @data_option
 @click.option(
     "--out",
     required=True,
-    type=click.Path(path_type=Path, file_okay=False),
+    type=cli.PathOption(file_okay=False),
     help="Folder of this fine-tuning.",
 )
 @click.option(

@@ -261,6 +261,7 @@ def _deploy(
 
     from evaluators.accuracy import detect
     from evaluators.data.contact_sheet import comparison_sheet, write_sheet
+    from evaluators.latency.engine_process import open_engine_process
 
     def look(engine: Engine) -> None:
         val = data.split("val")
@@ -285,6 +286,7 @@ def _deploy(
             **trained.protocol(),
             **({} if asked.teacher == "none" else {"distillation": asked.teacher_kind}),
         },
+        opened=open_engine_process,
         look=look,
     )
     return {

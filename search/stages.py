@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from foundation.scratch import Scratch
 from search.budget import TrainingCost
 from search.deploying import deploy, describe_artefact
 from search.estimates import deployable, judging_hardware
@@ -111,20 +112,18 @@ def class_count(bench: Bench) -> int:
 
 def judge_latency(candidate: Candidate, bench: Bench) -> dict[str, Any]:
     """Latency of the candidate's untrained artefact, measured on the real engine (`Measurement.to_dict`)."""
-    import tempfile
-
     from evaluators.artefact import untrained_artefact
     from evaluators.hardware import float_format
     from evaluators.latency import resolve_hardware
 
     hardware = resolve_hardware(bench.hardware)
-    with tempfile.TemporaryDirectory(prefix="untrained-") as folder:
+    with Scratch("untrained") as folder:
         artefact = untrained_artefact(
             candidate,
             num_classes=len(_data(bench.data).class_names),
             image_size=bench.size_of(candidate),
             batch=bench.batch,
-            folder=Path(folder) / candidate.key,
+            folder=folder / candidate.key,
             float_format=float_format(hardware),
         )
         return measure_near(artefact, hardware, bench.target_ms).to_dict()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -24,11 +23,9 @@ Examples:
 
 @click.command(epilog=EXAMPLES)
 @click.argument("name", required=False)
-@click.option("--spec", type=click.Path(path_type=Path), help="A candidate in JSON instead of a name.")
+@click.option("--spec", type=cli.PathOption(), help="A candidate in JSON instead of a name.")
 @data_option
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder of this training."
-)
+@click.option("--out", required=True, type=cli.PathOption(file_okay=False), help="Folder of this training.")
 @click.option("--epochs", type=click.IntRange(1, 10_000), help="Passes over the training images.")
 @click.option(
     "--minutes",
@@ -46,9 +43,7 @@ Examples:
     type=click.Choice(("fp32", "bf16", "int8")),
     help="Of the deployed network. [default: that of --spec, else fp32]",
 )
-@click.option(
-    "--init", "init", type=click.Path(path_type=Path), metavar="WEIGHTS", help="Start from these weights."
-)
+@click.option("--init", "init", type=cli.PathOption(), metavar="WEIGHTS", help="Start from these weights.")
 @click.option(
     "--teacher",
     metavar="none|self|DIR",

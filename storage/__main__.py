@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from foundation.cli import json_option, print_json, progress, run
+from foundation.cli import PathOption, json_option, print_json, progress, run
 from foundation.errors import UserError
 
 _storage_option = click.option(
@@ -94,7 +94,7 @@ def release(url: str | None, name: str) -> None:
 )
 @_storage_option
 @click.option("--study", "name", required=True, help="Name of the study.")
-@click.option("--out", "target", required=True, type=click.Path(path_type=Path), help="File to write.")
+@click.option("--out", "target", required=True, type=PathOption(), help="File to write.")
 @click.option("--optuna", is_flag=True, help="Write an Optuna journal, for optuna-dashboard FILE.")
 @json_option
 def export_command(url: str | None, name: str, target: Path, optuna: bool, as_json: bool) -> None:
@@ -117,7 +117,7 @@ def export_command(url: str | None, name: str, target: Path, optuna: bool, as_js
 
 @storage.command(name="import", epilog="Example: python -m storage import night-run.study.gz --as copied")
 @_storage_option
-@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("source", type=PathOption())
 @click.option("--as", "name", help="Another name for the study. [default: the one it had]")
 @json_option
 def import_command(url: str | None, source: Path, name: str | None, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from foundation.cli import json_option, print_json, progress
+from foundation.cli import PathOption, json_option, print_json, progress
 from foundation.errors import UserError
 from yolov6space.candidate import Candidate, SpecError
 from yolov6space.cost import LayerCost, layers, totals
@@ -79,14 +79,14 @@ def list_command(as_json: bool) -> None:
 
 @click.command("describe", short_help="One network: stages, cost, published figures.")
 @click.argument("name", required=False)
-@click.option("--spec", type=click.Path(path_type=Path), help="A candidate in JSON instead of a name.")
+@click.option("--spec", type=PathOption(), help="A candidate in JSON instead of a name.")
 @click.option(
     "--image-size",
     type=click.IntRange(32, 4096),
     help="Input side in pixels, a multiple of 32; the candidate's own or 640 by default.",
 )
 @click.option("--classes", type=click.IntRange(1, 100_000), default=80, show_default=True)
-@click.option("--drawing", type=click.Path(path_type=Path), help="Draw the stages: FILE.svg or FILE.png.")
+@click.option("--drawing", type=PathOption(), help="Draw the stages: FILE.svg or FILE.png.")
 @json_option
 def describe_command(
     name: str | None,

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from foundation.cli import json_option, print_json, progress
+from foundation.cli import PathOption, json_option, print_json, progress
 from foundation.errors import UserError, WorkFailedError
 
 EXAMPLES = """\b
@@ -18,7 +18,7 @@ FLOAT_TOLERANCE = 1e-3
 
 
 @click.command(name="agreement", short_help="AP of an artefact on several back ends.", epilog=EXAMPLES)
-@click.option("--artefact", required=True, type=click.Path(path_type=Path), help="Folder of an artefact.")
+@click.option("--artefact", required=True, type=PathOption(), help="Folder of an artefact.")
 @click.option(
     "--data", required=True, help="'bundled', a folder in COCO layout, or a .yaml file (docs/data.md)."
 )
@@ -54,7 +54,7 @@ def agreement_command(
     with exit code 1.
     """
     from evaluators.accuracy.agreement import agreements
-    from evaluators.accuracy.backends import resolve_backend
+    from evaluators.accuracy.backends import caveat, precision_judged, resolve_backend
     from evaluators.accuracy.of_artefact import judge_artefact, load_split
     from evaluators.accuracy.protocol import protocol_named
     from evaluators.artefact import load_artefact
@@ -78,7 +78,13 @@ def agreement_command(
         "precision": built.meta.precision,
         "data": {"name": source.name, "fingerprint": source.fingerprint},
         "backends": {
-            name: {"backend": backends[name].backend, **one.to_dict()} for name, one in judged.items()
+            name: {
+                "backend": backends[name].backend,
+                "precision": precision_judged(built, backends[name]),
+                "caveat": caveat(built, backends[name]),
+                **one.to_dict(),
+            }
+            for name, one in judged.items()
         },
         "differences": [pair.to_dict() for pair in pairs],
         "tolerance": tolerance,
@@ -99,7 +105,7 @@ def _text(result: dict[str, Any]) -> str:
     for name, one in result["backends"].items():
         ap = one["figures"]["AP"]
         shown = "undefined" if ap is None else f"{100 * ap:.3f}"
-        lines.append(f"{name} ({one['backend']}): AP {shown}, {one['images']} images")
+        lines.append(f"{name} ({one['backend']}, {one['precision']}): AP {shown}, {one['images']} images")
     for pair in result["differences"]:
         gap = pair["ap_difference"]
         shown = "undefined" if gap is None else f"{100 * gap:+.4f}"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from foundation.cli import json_option, print_json, progress
+from foundation.cli import PathOption, json_option, print_json, progress
 from foundation.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ Examples:
 
 
 @click.command(name="accuracy", short_help="COCO AP of detections or of an artefact.", epilog=EXAMPLES)
-@click.option("--ground-truth", type=click.Path(path_type=Path), help="COCO annotations (JSON).")
-@click.option("--detections", type=click.Path(path_type=Path), help="COCO results (JSON) to judge by them.")
-@click.option("--artefact", type=click.Path(path_type=Path), help="Folder of an artefact to run on --data.")
+@click.option("--ground-truth", type=PathOption(), help="COCO annotations (JSON).")
+@click.option("--detections", type=PathOption(), help="COCO results (JSON) to judge by them.")
+@click.option("--artefact", type=PathOption(), help="Folder of an artefact to run on --data.")
 @click.option("--data", help="'bundled', a folder in COCO layout, or a .yaml file (docs/data.md).")
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="val", show_default=True)
 @click.option(
@@ -36,7 +36,7 @@ Examples:
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many images.")
 @click.option("--interval", is_flag=True, help="Bootstrap interval of AP over the images.")
-@click.option("--curves", type=click.Path(path_type=Path), help="Write precision-recall curves here (.npz).")
+@click.option("--curves", type=PathOption(), help="Write precision-recall curves here (.npz).")
 @json_option
 def accuracy_command(
     ground_truth: Path | None,
@@ -85,6 +85,8 @@ def table(result: dict[str, Any]) -> str:
         lines[0] += f"   ({bound['confidence']:.0%} interval {_percent(bound['low']).strip()} to "
         lines[0] += f"{_percent(bound['high']).strip()}, bootstrap over images)"
     width = max(map(len, figures["per_class"]), default=0)
+    if result.get("caveat"):
+        lines.insert(0, result["caveat"])
     lines += ["", "AP by class"]
     lines += [f"  {name:<{width}} {_percent(value)}" for name, value in figures["per_class"].items()]
     return "\n".join(lines)
@@ -125,7 +127,7 @@ def _of_artefact(
     limit: int | None,
     interval: bool,
 ) -> "tuple[CocoFigures, dict[str, Any]]":
-    from evaluators.accuracy.backends import resolve_backend
+    from evaluators.accuracy.backends import caveat, precision_judged, resolve_backend
     from evaluators.accuracy.of_artefact import judge_artefact, load_split
     from evaluators.accuracy.protocol import protocol_named
     from evaluators.artefact import load_artefact
@@ -134,6 +136,9 @@ def _of_artefact(
     artefact = load_artefact(folder)
     backend = resolve_backend(hardware)
     progress(backend.reason)
+    doubt = caveat(artefact, backend)
+    if doubt:
+        progress(f"warning: {doubt}")
     data, part = load_split(artefact, source, split)
     accuracy = judge_artefact(artefact, data, part, backend, protocol=rules, limit=limit, interval=interval)
     return accuracy.figures, {
@@ -142,4 +147,6 @@ def _of_artefact(
         "data": {"name": data.name, "fingerprint": data.fingerprint},
         "hardware": backend.name,
         "backend": backend.backend,
+        "precision": precision_judged(artefact, backend),
+        "caveat": doubt,
     }

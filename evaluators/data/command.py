@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from foundation.cli import LazyGroup, json_option, print_json, progress
+from foundation.cli import LazyGroup, PathOption, json_option, print_json, progress
 
 if TYPE_CHECKING:
     from evaluators.data.detection_data import DetectionData
@@ -34,9 +34,7 @@ def data_command() -> None:
 @click.command(name="check", short_help="Count what a data set holds, name what is wrong.", epilog=EXAMPLES)
 @click.option("--data", "source", required=True, help="'bundled', a folder, or a .yaml file (docs/data.md).")
 @click.option("--split", help="Only this split, for data that has no train or val.")
-@click.option(
-    "--sheet", type=click.Path(path_type=Path), help="Draw a contact sheet of images with boxes here."
-)
+@click.option("--sheet", type=PathOption(), help="Draw a contact sheet of images with boxes here.")
 @click.option(
     "--image-size",
     type=click.IntRange(min=32),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from foundation.cli import json_option, print_json, progress
+from foundation.cli import PathOption, json_option, print_json, progress
 
 EXAMPLES = """\b
 Examples:
@@ -21,10 +21,10 @@ Examples:
 @click.option(
     "--source",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PathOption(),
     help="YOLO: data.yaml, or its folder. Pascal VOC: a folder.",
 )
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write.")
+@click.option("--out", required=True, type=PathOption(), help="Folder to write.")
 @json_option
 def convert_command(kind: str, source: Path, out: Path, as_json: bool) -> None:
     """Write annotations as COCO JSON, and a data.yaml to give to --data. Images stay where they are.

@@ -1,14 +1,13 @@
 """`python -m evaluators calibrate`."""
 
-import tempfile
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from foundation.cli import json_option, print_json, progress
 from foundation.errors import UserError
+from foundation.scratch import Scratch
 from yolov6space.candidate import MAX_STRIDE
 
 if TYPE_CHECKING:
@@ -90,13 +89,13 @@ def calibrate_command(
     )
 
     def measured(candidate: "Candidate") -> "Measurement":
-        with tempfile.TemporaryDirectory(prefix="yolov6-calibrate-") as folder:
+        with Scratch("calibrate") as folder:
             artefact = untrained_artefact(
                 candidate,
                 num_classes=classes,
                 image_size=size,
                 batch=batch,
-                folder=Path(folder) / "artefact",
+                folder=folder / "artefact",
                 float_format=float_format(hardware),
             )
             return measure_isolated(artefact, hardware, sampling=Sampling(seconds=seconds), engines=engines)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from evaluators.latency.subject import artefact_of, candidate_of, require_as_built
-from foundation.cli import json_option, print_json, progress
+from foundation.cli import PathOption, json_option, print_json, progress
 from foundation.errors import UserError
 from yolov6space.candidate import MAX_STRIDE, PRECISION_KINDS, Candidate
 
@@ -45,8 +45,8 @@ Examples:
 """,
 )
 @click.option("--model", "name", metavar="NAME", help="A named network, such as YOLOv6-N.")
-@click.option("--spec", type=click.Path(path_type=Path), help="A candidate as JSON.")
-@click.option("--artefact", "folder", type=click.Path(path_type=Path), help="A folder that was built before.")
+@click.option("--spec", type=PathOption(), help="A candidate as JSON.")
+@click.option("--artefact", "folder", type=PathOption(), help="A folder that was built before.")
 @click.option(
     "--hardware",
     "hardware_name",

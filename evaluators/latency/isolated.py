@@ -78,7 +78,7 @@ def latency(
 
     return measure(
         load_artefact(folder),
-        _hardware(hardware),
+        hardware_from(hardware),
         threads=threads,
         sampling=Sampling(**sampling),
         engines=engines,
@@ -93,12 +93,13 @@ def comparison(
     from evaluators.artefact import load_artefact
     from evaluators.latency.comparison import alternate, opener
 
-    device = _hardware(hardware)
+    device = hardware_from(hardware)
     first, second = (opener(load_artefact(folder), device, threads) for folder in folders)
     return alternate(first, second, rounds=rounds, passes_seconds=seconds)
 
 
-def _hardware(told: dict[str, Any]) -> Hardware:
+def hardware_from(told: dict[str, Any]) -> Hardware:
+    """Inverse of `asdict`."""
     from evaluators.devices import Pacing
 
     pacing = told["pacing"]

@@ -1,11 +1,9 @@
 """ONNX Runtime: one session, pinned threads, input and output bound so that a pass copies nothing."""
 
 import os
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,7 @@ from evaluators.devices import PROVIDERS
 from evaluators.environment import physical_cores
 from evaluators.latency.onnxruntime_graph import read_for_onnxruntime
 from foundation.errors import UserError, WorkFailedError
+from foundation.scratch import Scratch
 
 Floats = NDArray[np.float32]
 
@@ -49,8 +48,8 @@ class OnnxRuntimeEngine:
         self._provider = PROVIDERS[device]
         self._memory = "cpu" if device == "cpu" else "cuda"
         self._cores = _cores(self._threads)
-        self._folder = tempfile.TemporaryDirectory(prefix="yolov6-onnxruntime-")
-        self._optimised = Path(self._folder.name) / "optimised.onnx"
+        self._folder = Scratch("onnxruntime")
+        self._optimised = self._folder.path / "optimised.onnx"
         providers = [(self._provider, _PROVIDER_OPTIONS[device])]
         try:
             graph = read_for_onnxruntime(artefact.onnx) if device == "cpu" else artefact.onnx.read_bytes()

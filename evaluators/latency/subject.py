@@ -1,7 +1,6 @@
 """The network that a command is about: a name, a file with a candidate, or a folder with an artefact."""
 
 import dataclasses
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from foundation.cli import progress
 from foundation.errors import UserError
+from foundation.scratch import Scratch
 from yolov6space.candidate import Candidate, Precision
 
 if TYPE_CHECKING:
@@ -48,14 +48,14 @@ def artefact_of(
         require_as_built(artefact, folder, given)
         yield artefact
         return
-    with tempfile.TemporaryDirectory(prefix="yolov6-latency-") as temporary:
+    with Scratch("latency") as temporary:
         progress(f"building {candidate.precision.label} with untrained weights ...")
         yield untrained_artefact(
             candidate,
             num_classes=given["classes"] or 80,
             image_size=given["image_size"] or candidate.image_size or hardware.default_image_size,
             batch=given["batch"] or 1,
-            folder=Path(temporary) / "artefact",
+            folder=temporary / "artefact",
             float_format=float_format(hardware),
         )
 

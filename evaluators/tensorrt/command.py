@@ -1,13 +1,13 @@
 """`python -m evaluators compile`."""
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import click
 
-from foundation.cli import json_option, print_json, progress
+from foundation.cli import PathOption, json_option, print_json, progress
 from foundation.errors import UserError
+from foundation.scratch import Scratch
 from yolov6space.candidate import MAX_STRIDE, PRECISION_KINDS, Candidate, Precision
 
 DEFAULT_IMAGE_SIZE = 640
@@ -23,11 +23,11 @@ Examples:
   python -m evaluators compile --artefact runs/export/N --compute-capability 8.6
 """,
 )
-@click.option("--artefact", "folder", type=click.Path(path_type=Path), help="A folder that was built before.")
+@click.option("--artefact", "folder", type=PathOption(), help="A folder that was built before.")
 @click.option(
     "--model", "name", metavar="NAME", help="A named network, such as YOLOv6-N, with untrained weights."
 )
-@click.option("--spec", type=click.Path(path_type=Path), help="A candidate as JSON, with untrained weights.")
+@click.option("--spec", type=PathOption(), help="A candidate as JSON, with untrained weights.")
 @click.option(
     "--compute-capability",
     "capability",
@@ -83,9 +83,9 @@ def compile_command(
     compiler = find_library(library)
     require_capability(compiler, capability)  # before anything is built
     require_own_capability(compiler, capability)
-    with tempfile.TemporaryDirectory(prefix="yolov6-compile-") as temporary:
+    with Scratch("compile") as temporary:
         if folder is None:
-            folder = _untrained(_candidate(name, spec, given), given, Path(temporary) / "artefact")
+            folder = _untrained(_candidate(name, spec, given), given, temporary / "artefact")
         elif any(given[option] is not None for option in given):
             raise UserError(
                 "--artefact says what it is: leave --precision, --image-size, --batch and so on out"

@@ -10,11 +10,11 @@ from evaluators.accuracy import FIGURES, PAPER, TorchEngine, judge
 from evaluators.accuracy.agreement_command import agreement_command
 from evaluators.accuracy.command import accuracy_command
 from evaluators.accuracy.curves import load_curves
-from evaluators.artefact import build_artefact
+from evaluators.artefact import build_artefact, noise_images
 from evaluators.data import load_data
 from foundation.errors import UserError, WorkFailedError
 from tests.evaluators.data.making import CATEGORIES, write_data, write_split
-from tests.evaluators.networks import tiny_candidate
+from tests.evaluators.networks import INT8, tiny_candidate
 from yolov6space.networks import build, realistic_statistics
 
 SIZE = 64
@@ -136,6 +136,26 @@ def test_pytorch_takes_rectangles_and_an_engine_does_not(artefact, folder):
     assert isinstance(judged(artefact, folder, "--protocol", "rectangular").exception, UserError)
     result = json.loads(judged(artefact, folder, "--protocol", "rectangular", "--hardware", "pytorch").stdout)
     assert (result["backend"], result["protocol"]["rectangular"]) == ("pytorch", True)
+
+
+def test_pytorch_says_that_it_runs_no_int8(detector, folder, tmp_path):
+    int8 = build_artefact(
+        tiny_candidate(INT8),
+        detector,
+        class_names=["dog", "cat"],
+        image_size=SIZE,
+        folder=tmp_path / "int8",
+        calibration=[noise_images(1, SIZE, 0)],
+    )
+    told = judged(int8, folder, "--limit", "1", "--hardware", "pytorch")
+    record = json.loads(told.stdout)
+    assert record["precision"] == "fp32" and "not the AP of the int8 artefact" in record["caveat"]
+    assert f"warning: {record['caveat']}" in told.stderr
+    arguments = ["--artefact", str(int8.folder), "--data", str(folder), "--hardware", "pytorch"]
+    assert CliRunner().invoke(accuracy_command, arguments).stdout.startswith("not the AP of the int8")
+    pair = json.loads(compared(int8, folder, "--limit", "1").stdout)["backends"]
+    assert [one["precision"] for one in pair.values()] == ["fp32", "int8"]
+    assert pair["pytorch"]["caveat"] and pair["cpu"]["caveat"] is None
 
 
 def test_curves_and_interval(artefact, folder, tmp_path):
