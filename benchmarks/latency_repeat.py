@@ -4,6 +4,7 @@ Prints every median, and how many pairs of medians agree within 3 % (the bar: 90
 machine). With --neighbour a process keeps every core busy meanwhile, and every run ought to be called disturbed.
 
     python benchmarks/latency_repeat.py --model YOLOv6-N --precision int8 --times 10
+    python benchmarks/latency_repeat.py --model YOLOv6-N --threads 1
     python benchmarks/latency_repeat.py --model YOLOv6-N --times 4 --neighbour
 """
 
@@ -38,6 +39,11 @@ AGREE = 0.03
 @click.option("--seconds", default=3.0, show_default=True, help="Of sampling every engine.")
 @click.option("--engines", default=3, show_default=True, help="Opened in each process.")
 @click.option("--patience", type=float, help="Seconds to wait for a calm processor, per engine.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1, os.cpu_count()),
+    help="Of the engine. [default: one per physical core]",
+)
 @click.option("--neighbour", is_flag=True, help="Keep the machine busy meanwhile.")
 @json_option
 def latency_repeat(
@@ -48,6 +54,7 @@ def latency_repeat(
     seconds: float,
     engines: int,
     patience: float | None,
+    threads: int | None,
     neighbour: bool,
     as_json: bool,
 ) -> None:
@@ -59,7 +66,7 @@ def latency_repeat(
         runs = []
         with _busy_neighbour() if neighbour else nullcontext():
             for number in range(times):
-                runs.append(_measure(folder, seconds, engines, patience))
+                runs.append(_measure(folder, seconds, engines, patience, threads))
                 progress(
                     f"{number + 1}/{times}: {runs[-1]['median_ms']:.3f} ms "
                     f"({runs[-1]['disturbance'] or 'quiet'})"
@@ -73,6 +80,7 @@ def latency_repeat(
         "image_size": image_size,
         "engines": engines,
         "patience": patience,
+        "threads": runs[0]["measurement"]["environment"]["threads"],
         "medians_ms": medians,
         "disturbed": sum(result["disturbed"] for result in runs),
         "largest_difference": max(differences),
@@ -85,6 +93,9 @@ def latency_repeat(
     if as_json:
         print_json(report)
         return
+    click.echo(
+        f"{model} {precision}, {image_size} px, {report['threads']} threads, {engines} engines of {seconds:g} s"
+    )
     click.echo(f"medians: {' '.join(f'{median:.3f}' for median in medians)} ms")
     click.echo(
         f"{report['pairs_within_3_percent']:.0%} of {len(differences)} pairs agree within {AGREE:.0%}; "
@@ -117,11 +128,15 @@ def _busy_neighbour() -> Iterator[None]:
             process.wait()
 
 
-def _measure(folder: Path, seconds: float, engines: int, patience: float | None) -> dict[str, Any]:
+def _measure(
+    folder: Path, seconds: float, engines: int, patience: float | None, threads: int | None
+) -> dict[str, Any]:
     command = [sys.executable, "-m", "evaluators", "latency", "--artefact", str(folder)]
     options = ["--hardware", "cpu", "--seconds", str(seconds), "--engines", str(engines), "--json"]
     if patience is not None:
         options += ["--patience", str(patience)]
+    if threads is not None:
+        options += ["--threads", str(threads)]
     done = subprocess.run([*command, *options], stdout=subprocess.PIPE, check=True, text=True)
     result: dict[str, Any] = json.loads(done.stdout)
     return result
