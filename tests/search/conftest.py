@@ -1,6 +1,7 @@
 """A network small enough to train in seconds, and pictures of coloured rectangles to train it on."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ import torch
 
 from evaluators.data import DetectionData, load_data
 from search.stages import Bench
+from storage import Repository
 from yolov6space.candidate import Candidate, ModelSpec, StageSpec
 
 COLOURS = ((40, 40, 220), (220, 60, 40))
@@ -88,3 +90,9 @@ def one_thread() -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "run"
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Iterator[Repository]:
+    with Repository.open(f"sqlite:///{tmp_path / 'search.db'}") as opened:
+        yield opened

@@ -14,8 +14,8 @@ from search.finalists import BEGUN, CUT_SHORT, LONGER, LOST, Begun, Past
 from search.stages import TrainJob
 from storage import Repository
 from storage.records import EventRecord
+from tests.search.conducting import Clock, conductor
 from tests.search.fakes import trained
-from tests.search.test_conductor import Clock, conductor
 from yolov6space.candidate import Candidate, Precision
 
 CANDIDATE = next(fixed_trials())[1]

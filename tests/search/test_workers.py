@@ -18,8 +18,8 @@ from search.causes import lost_cause
 from search.stages import Bench, TrainJob
 from search.workers import ray_session, run_jobs, trainings_here
 from storage import Repository, TrialState
+from tests.search.conducting import conductor
 from tests.search.fakes import trained
-from tests.search.test_conductor import conductor
 
 ROOT = Path(__file__).resolve().parents[2]
 FAULTS = ("raises", "nan", "misses", "exits", "dies once", "hangs", "freezes", "disk", "none")

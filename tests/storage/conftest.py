@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from storage import Repository
+from storage import Repository, StudyRecord, TrialRecord
 
 
 class Clock:
@@ -87,3 +87,13 @@ def another(repository: Repository) -> Callable[[], AbstractContextManager[Repos
     """What a second process would open on the same database; in memory there is only the one repository."""
     url = getattr(repository, "opened_at", None)
     return lambda: nullcontext(repository) if url is None else Repository.open(url)
+
+
+@pytest.fixture
+def study(repository: Repository) -> StudyRecord:
+    return repository.create_study("night", {"seed": 3, "data": {"name": "cells"}}, target_latency_ms=8.8)
+
+
+@pytest.fixture
+def trial(repository: Repository, study: StudyRecord) -> TrialRecord:
+    return repository.add_trial(study.id, "c0ffee", {"model": {"width": 0.25}}, params=10, flops=20)

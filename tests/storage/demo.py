@@ -19,6 +19,8 @@ TARGET_MS = 8.8
 PROTOCOL = {"data": "made-up", "split": "val", "image_size": 320, "conf_threshold": 0.03}
 WORKLOAD = {"image_size": 320, "batch": 1, "precision": "fp32", "device": "cpu", "backend": "openvino"}
 ENVIRONMENT = {"cpu": "made-up CPU", "threads": 2, "openvino": "2026.4"}
+ME, OTHER = "here:1:100.00", "there:2:200.00"
+ESTIMATE = NewEstimate(quantity=LATENCY_MS, value=20.0, low=15.0, high=30.0, source="FLOPs")
 
 
 def latency(

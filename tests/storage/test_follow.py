@@ -8,8 +8,7 @@ from storage import LeaseLostError, TrialState
 from storage.follow import StudyFollower
 from storage.front import best_feasible, pareto_front
 from storage.records import LATENCY_MS, NewEstimate
-from tests.storage.demo import deployed, seed_demo
-from tests.storage.test_repository import ME, OTHER
+from tests.storage.demo import ME, OTHER, deployed, seed_demo
 
 
 def test_follower_sees_every_kind_of_change(repository):

@@ -14,8 +14,7 @@ from foundation.errors import UserError
 from storage import Repository, TrialState
 from storage.transaction import run_transaction
 from storage.urls import parse_url
-from tests.storage.demo import deployed
-from tests.storage.test_repository import ME
+from tests.storage.demo import ME, deployed
 
 
 @pytest.fixture
