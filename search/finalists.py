@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,14 @@ SHARE_OF_ONE, SHARE_OF_LAST = 0.55, 0.9  # of the time left, for one longer trai
 # Kinds of event. Every start is BEGUN; what follows is one of the others, or nothing where the driver died.
 BEGUN, LONGER, FAILED, CUT_SHORT, LOST = "longer begun", "longer", "longer failed", "cut short", "longer lost"
 _ALL_KINDS = (BEGUN, LONGER, FAILED, CUT_SHORT, LOST)
-_DONE = re.compile(r"\((\d+) % done\)$")
+# How events told it before they had data.
+_BEGUN_TEXT = re.compile(r"(\d+) epochs on top, from artefact (\S+)")
+_DONE_TEXT = re.compile(r"\((\d+) % done\)$")
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A longer training as its event tells it.
+    """A longer training as its event tells it: in its data, before version 0003 of the database in its text.
 
     Attributes:
         epochs: on top of exploring.
@@ -47,9 +49,11 @@ class Begun:
         return f"{self.epochs} epochs on top, from artefact {self.start}"
 
     @classmethod
-    def read(cls, message: str) -> Begun | None:
-        """Inverse of `str`; None for another text."""
-        found = re.fullmatch(r"(\d+) epochs on top, from artefact (\S+)", message)
+    def read(cls, event: EventRecord) -> Begun | None:
+        """From a BEGUN event; None where it does not tell."""
+        if event.data is not None:
+            return cls(**event.data)
+        found = _BEGUN_TEXT.fullmatch(event.message)
         return None if found is None else cls(int(found[1]), found[2])
 
 
@@ -78,15 +82,22 @@ class Past:
         begun, done, attempts = None, 0.0, 0
         for event in events:
             if event.kind == BEGUN:
-                now = Begun.read(event.message)
+                now = Begun.read(event)
                 begun, done = now, done if now == begun else 0.0
                 attempts += 1
             elif event.kind == CUT_SHORT:
-                found = _DONE.search(event.message)
-                done = max(done, int(found[1]) / 100 if found else 0.0)
+                done = max(done, _share_done(event))
                 attempts = max(0, attempts - 1)
             kinds.add(event.kind)
         return cls(bool(kinds & {LONGER, FAILED}), LONGER in kinds, begun, done, attempts)
+
+
+def _share_done(event: EventRecord) -> float:
+    """How far a CUT_SHORT event says it was, 0..1."""
+    if event.data is not None:
+        return float(event.data["done"])
+    found = _DONE_TEXT.search(event.message)
+    return int(found[1]) / 100 if found else 0.0
 
 
 @dataclass
@@ -131,7 +142,8 @@ class Finalists:
         share = f" ({before.done:.0%} were done)" if before.done else ""  # unknown after a kill
         how = f", goes on with what was begun{share}" if goes_on else ""
         self.view.event(f"trial {best.number} {best.title}: finalist, {epochs} more epochs{how}")
-        self._note(BEGUN, best, str(Begun(epochs, start)))
+        begun = Begun(epochs, start)
+        self._note(BEGUN, best, str(begun), asdict(begun))
         return TrainJob(
             trial_id=best.id,
             candidate=dict(best.spec),
@@ -173,7 +185,8 @@ class Finalists:
     def cut_short(self, trial: TrialRecord, reason: str) -> None:
         """It was ended before its time, and may go on in a later run."""
         done = self._done.get(trial.id, 0.0)
-        self._note(CUT_SHORT, trial, f"longer training: {reason} ({100 * done:.0f} % done)")
+        text = f"longer training: {reason} ({100 * done:.0f} % done)"
+        self._note(CUT_SHORT, trial, text, {"done": done})
 
     def _no_more(self, reason: str) -> None:
         """Say why this run ends, which may be long before its time."""
@@ -253,5 +266,7 @@ class Finalists:
         self._note(kind, trial, outcome)
         self.view.event(f"trial {trial.number} {trial.title}: {outcome}")
 
-    def _note(self, kind: str, trial: TrialRecord, message: str) -> None:
-        self.repository.add_event(self.study.id, kind, message, trial_id=trial.id)
+    def _note(
+        self, kind: str, trial: TrialRecord, message: str, data: Mapping[str, Any] | None = None
+    ) -> None:
+        self.repository.add_event(self.study.id, kind, message, trial_id=trial.id, data=data)

@@ -206,7 +206,7 @@ def events(
     limit: int,
 ) -> list[EventRecord]:
     """The newest events, oldest of them first."""
-    statement = select(Event.id, Event.trial_id, Event.at, Event.kind, Event.message)
+    statement = select(Event.id, Event.trial_id, Event.at, Event.kind, Event.message, Event.data)
     statement = statement.where(Event.study_id == study_id, Event.id > after)
     if trial_id is not None:
         statement = statement.where(Event.trial_id == trial_id)

@@ -30,10 +30,23 @@ def fingerprint(data: Mapping[str, Any]) -> str:
 
 
 def add_event(
-    connection: Connection, study_id: int, trial_id: int | None, at: datetime, kind: str, message: str
+    connection: Connection,
+    study_id: int,
+    trial_id: int | None,
+    at: datetime,
+    kind: str,
+    message: str,
+    data: Mapping[str, Any] | None = None,
 ) -> None:
     """Append to the record of what happened; passwords in the message are masked."""
-    values = {"study_id": study_id, "trial_id": trial_id, "at": at, "kind": kind, "message": mask(message)}
+    values = {
+        "study_id": study_id,
+        "trial_id": trial_id,
+        "at": at,
+        "kind": kind,
+        "message": mask(message),
+        "data": None if data is None else dict(data),
+    }
     remember_event(connection, connection.execute(INSERT_EVENT, values).scalar_one())
 
 

@@ -1,4 +1,4 @@
-"""The schema of the database, version 0002: what is known about studies, trials and what was measured.
+"""The schema of the database, version 0003: what is known about studies, trials and what was measured.
 
 Times are UTC, units are in the column names, and whatever the database can check, it checks. A change here
 needs a migration in `storage/migrations/versions` and a fixture of the old version in the tests.
@@ -50,6 +50,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 JsonObject = JSON().with_variant(JSONB(), "postgresql")
+JsonObjectOrNone = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 Key = String(64)  # content hashes and candidate keys
 
 
@@ -242,7 +243,7 @@ class ArtefactRow(Base):
 
 
 class Event(Base):
-    """What happened, in order; every change of state leaves one."""
+    """What happened, in order; every change of state leaves one. `message` is for people, `data` for programs."""
 
     __tablename__ = "events"
     __table_args__ = (Index(None, "study_id", "id"),)
@@ -253,3 +254,4 @@ class Event(Base):
     at: Mapped[datetime]
     kind: Mapped[str] = mapped_column(String(32))
     message: Mapped[str] = mapped_column(Text)
+    data: Mapped[dict[str, Any] | None] = mapped_column(JsonObjectOrNone)

@@ -194,13 +194,19 @@ class ArtefactRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventRecord:
-    """Something that happened."""
+    """Something that happened.
+
+    Attributes:
+        message: for people.
+        data: the same for programs, where one reads it; JSON values.
+    """
 
     id: int
     trial_id: int | None
     at: datetime
     kind: str
     message: str
+    data: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -130,9 +130,19 @@ class StudyStore(Reader):
         free = free.values(driver_owner=None, driver_expires_at=None)
         return self._write(lambda connection: connection.scalar(free.returning(Study.id)) is not None)
 
-    def add_event(self, study_id: int, kind: str, message: str, *, trial_id: int | None = None) -> None:
-        """Note something worth knowing later."""
-        self._write(lambda connection: add_event(connection, study_id, trial_id, self._now(), kind, message))
+    def add_event(
+        self,
+        study_id: int,
+        kind: str,
+        message: str,
+        *,
+        trial_id: int | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Note something worth knowing later: `message` for people, `data` (JSON values) for programs."""
+        self._write(
+            lambda connection: add_event(connection, study_id, trial_id, self._now(), kind, message, data)
+        )
 
     def run(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one writing transaction; for other modules of this package."""

@@ -142,15 +142,45 @@ def test_a_network_that_differs_in_precision_alone_gets_the_same_epochs(reposito
     assert second.epochs == first.epochs == 20
 
 
-def test_the_past_as_events_tell_it() -> None:
+def test_what_was_begun_is_data_and_its_text_may_change(repository: Repository) -> None:
+    one = later_run(repository)
+    job = finalist(one)
+    assert job is not None
+    one.progressed(job, {"step": 1, "steps": 3, "phase": ""})
+    one.release_running()
+    told = repository.events(1, kinds=(BEGUN, CUT_SHORT))
+    assert [dict(event.data or {}) for event in told] == [
+        {"epochs": job.epochs, "start": told[0].message.split()[-1]},
+        {"done": 1 / 3},
+    ]
+    reworded = [replace(event, message="something else") for event in told]
+    assert Past.of(reworded) == Past.of(told)
+    assert Past.of(told).begun == Begun(job.epochs, told[0].message.split()[-1])
+    assert Past.of(told).done == 1 / 3
+
+
+@pytest.mark.parametrize("as_data", [True, False], ids=["data", "text of an older database"])
+def test_the_past_as_events_tell_it(as_data: bool) -> None:
     def past(*told: tuple[str, str]) -> Past:
         return Past.of(
-            EventRecord(id=place, trial_id=1, at=NOW, kind=kind, message=message)
+            EventRecord(
+                id=place,
+                trial_id=1,
+                at=NOW,
+                kind=kind,
+                message="reworded" if as_data and message in values else message,
+                data=values.get(message) if as_data else None,
+            )
             for place, (kind, message) in enumerate(told)
         )
 
-    begun = Begun(20, "hash-5")
-    start, shorter = (BEGUN, str(begun)), (BEGUN, str(Begun(7, "hash-5")))
+    begun, other = Begun(20, "hash-5"), Begun(7, "hash-5")
+    values = {
+        str(begun): {"epochs": 20, "start": "hash-5"},
+        str(other): {"epochs": 7, "start": "hash-5"},
+        "longer training: interrupted (40 % done)": {"done": 0.4},
+    }
+    start, shorter = (BEGUN, str(begun)), (BEGUN, str(other))
     assert past() == Past()
     assert past(start) == Past(begun=begun, attempts=1)
     cut = (CUT_SHORT, "longer training: interrupted (40 % done)")
