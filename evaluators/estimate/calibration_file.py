@@ -5,6 +5,7 @@ takes a fraction of a second, and a better model in a later release gains from o
 """
 
 import fcntl
+import glob
 import json
 import math
 import os
@@ -122,6 +123,8 @@ def keep(identity: dict[str, Any], found: Measured) -> CalibrationFile:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+            left.unlink(missing_ok=True)  # by a writer that was killed
         known = read_calibration(identity)
         same = [one for one in known.measured if one.question == found.question]
         others = tuple(one for one in known.measured if one not in same)
@@ -132,11 +135,17 @@ def keep(identity: dict[str, Any], found: Measured) -> CalibrationFile:
 
 
 def write_calibration(calibration: CalibrationFile) -> Path:
-    """Write so that a kill leaves either the old file or the whole new one."""
+    """Write so that a kill or a full disk leaves either the old file or the whole new one."""
     path = path_for(calibration.device)
     path.parent.mkdir(parents=True, exist_ok=True)
     told = {"format": FORMAT, **asdict(calibration)}
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(told, indent=1))
-    temporary.replace(path)
+    try:
+        with temporary.open("w") as file:
+            file.write(json.dumps(told, indent=1))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
     return path

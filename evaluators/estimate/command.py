@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from foundation.cli import json_option, print_json, progress
-from foundation.errors import UserError
+from foundation.errors import UserError, WorkFailedError
 from foundation.scratch import Scratch
 from yolov6space.candidate import MAX_STRIDE
 
@@ -63,7 +63,7 @@ def calibrate_command(
     from evaluators.estimate.calibration_file import path_for
     from evaluators.estimate.cpu_time import CpuTime
     from evaluators.estimate.design import space_of
-    from evaluators.estimate.device import calibrate, cross_validate, samples_for
+    from evaluators.estimate.device import MIN_SAMPLES, calibrate, cross_validate, samples_for
     from evaluators.estimate.fit import fit
     from evaluators.hardware import float_format, resolve_hardware, supported_precisions
     from evaluators.latency.isolated import measure_isolated
@@ -104,9 +104,24 @@ def calibrate_command(
         doubt = f" (disturbed: {found.disturbance})" if found.disturbance else ""
         progress(f"{number}/{len(chosen)}: {found.median_ms:.2f} ms {candidate.label}{doubt}")
 
+    def failed(number: int, candidate: "Candidate", reason: str) -> None:
+        progress(f"{number}/{len(chosen)}: left out: {candidate.label}: {reason}")
+
     known = calibrate(
-        hardware, chosen, measured, image_size=size, batch=batch, classes=classes, on_measured=told
+        hardware,
+        chosen,
+        measured,
+        image_size=size,
+        batch=batch,
+        classes=classes,
+        on_measured=told,
+        on_failed=failed,
     )
+    if len(known.measured) < MIN_SAMPLES:
+        raise WorkFailedError(
+            f"only {len(known.measured)} candidates could be measured, and an estimate needs {MIN_SAMPLES}; "
+            "what was measured is kept: run it again, or with more --samples"
+        )
     checked = cross_validate(known.observations)
     disturbed = sum(one.disturbance is not None for one in known.measured)
     path = path_for(known.device)

@@ -18,9 +18,11 @@ from evaluators.estimate.design import most_telling, pool_of
 from evaluators.estimate.fit import Calibration, Observation, fit, leave_out
 from evaluators.hardware import Hardware
 from evaluators.latency.records import Estimate, Measurement
+from foundation.errors import WorkFailedError
 from yolov6space.candidate import Candidate
 from yolov6space.space import Space
 
+MAX_FAILURES = 3  # one after the other
 MIN_SAMPLES = 8  # with fewer, nearly everything an estimate says is the prior
 _DOUBT_ELSEWHERE = 1.5  # another size or batch than was measured
 Measure = Callable[[Candidate], Measurement]
@@ -96,16 +98,34 @@ def calibrate(
     classes: int,
     threads: int | None = None,
     on_measured: Callable[[int, Candidate, Measured], None] = lambda number, candidate, found: None,
+    on_failed: Callable[[int, Candidate, str], None] = lambda number, candidate, reason: None,
 ) -> CalibrationFile:
-    """Measure those of the candidates that are not known yet or were disturbed; every one is kept at once."""
+    """Measure those of the candidates that are not known yet or were disturbed; every one is kept at once.
+
+    One that the device's library refuses, crashes or hangs on is left out.
+
+    Raises:
+        WorkFailedError: `MAX_FAILURES` failed one after the other: it is the device, not the candidates.
+    """
     identity = device_identity(hardware, threads)
     known = read_calibration(identity)
+    failures = 0
     for number, candidate in enumerate(candidates, start=1):
         question = (candidate.key, image_size, batch, classes)
         same = [one for one in known.measured if one.question == question]
         if any(one.disturbance is None for one in same):
             continue
-        measurement = measure(candidate)
+        try:
+            measurement = measure(candidate)
+        except WorkFailedError as error:
+            failures += 1
+            if failures >= MAX_FAILURES:
+                raise WorkFailedError(
+                    f"{failures} candidates could not be measured one after the other, the last because: {error}"
+                ) from error
+            on_failed(number, candidate, str(error))
+            continue
+        failures = 0
         found = Measured(
             candidate=candidate.to_dict(),
             image_size=image_size,

@@ -6,7 +6,7 @@ from click.testing import CliRunner
 
 from evaluators.estimate.command import calibrate_command
 from evaluators.hardware import Hardware
-from foundation.errors import UserError
+from foundation.errors import UserError, WorkFailedError
 from tests.evaluators.estimate.test_device import Device
 
 
@@ -73,3 +73,38 @@ def test_what_cannot_be_calibrated_is_told(monkeypatch):
 @pytest.mark.parametrize("arguments", [("--samples", 3), ("--batch", 0)])
 def test_wrong_usage(arguments):
     assert invoke(*arguments).exit_code == 2
+
+
+def test_a_candidate_that_crashes_the_library_is_left_out(tmp_path, monkeypatch):
+    device, asked = Device(), []
+
+    def measure(candidate, *_, **options):
+        asked.append(candidate.key)
+        if len(asked) in (2, 3, 5):
+            raise WorkFailedError("latency crashed (SIGSEGV)")
+        return device.measure(candidate)
+
+    monkeypatch.setenv("YOLOV6_SEARCH_CACHE", str(tmp_path))
+    monkeypatch.setattr("evaluators.artefact.untrained_artefact", lambda candidate, **options: candidate)
+    monkeypatch.setattr("evaluators.latency.isolated.measure_isolated", measure)
+    result = invoke("--hardware", "cpu", "--samples", 10)
+    assert isinstance(result.exception, WorkFailedError) and len(asked) == 10
+    assert "only 7 candidates could be measured" in str(result.exception)
+    assert result.stderr.count("left out") == 3 and result.stderr.count("crashed (SIGSEGV)") == 3
+    assert len(kept(tmp_path)) == 7
+    assert invoke("--hardware", "cpu", "--samples", 10).exit_code == 0  # those three, once more
+    assert len(asked) == 13 and len(kept(tmp_path)) == 10
+
+
+def test_a_device_on_which_nothing_works_ends_it(tmp_path, monkeypatch):
+    asked = []
+
+    def measure(candidate, *_, **options):
+        asked.append(candidate.key)
+        raise WorkFailedError("latency hung")
+
+    monkeypatch.setenv("YOLOV6_SEARCH_CACHE", str(tmp_path))
+    monkeypatch.setattr("evaluators.artefact.untrained_artefact", lambda candidate, **options: candidate)
+    monkeypatch.setattr("evaluators.latency.isolated.measure_isolated", measure)
+    result = invoke("--hardware", "cpu", "--samples", 10)
+    assert len(asked) == 3 and "one after the other, the last because: latency hung" in str(result.exception)

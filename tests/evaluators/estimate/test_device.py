@@ -1,3 +1,4 @@
+import errno
 import json
 from dataclasses import replace
 
@@ -157,3 +158,25 @@ def test_physics_of_a_cpu():
     assert ms("N") < ms("S") < ms("M") < ms("L-ReLU") < ms("L")
     assert ms("S", "int8") < ms("S", "int8", 10) < ms("S")
     assert ms("S", image_size=320) < ms("S") < ms("S", batch=2)
+
+
+def test_a_kill_or_a_full_disk_while_writing_leaves_what_was_known(monkeypatch):
+    device = Device()
+    first, second = samples_for(Space.default(), ("fp32",), 8, **SIZE)[:2]
+    calibrate(CPU, [first], device.measure, **SIZE)
+    path = path_for(device_identity(CPU))
+    before = path.read_bytes()
+    killed = path.with_name(f".{path.name}.123")
+    killed.write_text('{"format": 1, "dev')  # half a file, of a writer that was killed
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(calibration_file.os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            calibrate(CPU, [second], device.measure, **SIZE)
+    assert path.read_bytes() == before
+    calibrate(CPU, [second], device.measure, **SIZE)
+    assert len(read_calibration(device_identity(CPU)).measured) == 2
+    assert {one.name for one in path.parent.iterdir()} == {path.name, path.with_suffix(".lock").name}
