@@ -102,6 +102,7 @@ def calibrate(
 ) -> CalibrationFile:
     """Measure those of the candidates that are not known yet or were disturbed; every one is kept at once.
 
+    What is not known comes first, so that a calibration that is killed again and again on a busy machine gets on.
     One that the device's library refuses, crashes or hangs on is left out.
 
     Raises:
@@ -109,11 +110,16 @@ def calibrate(
     """
     identity = device_identity(hardware, threads)
     known = read_calibration(identity)
+    seen = {one.question for one in known.measured}
+    settled = {one.question for one in known.measured if one.disturbance is None}
+
+    def question(candidate: Candidate) -> tuple[str, int, int, int]:
+        return candidate.key, image_size, batch, classes
+
+    numbered = sorted(enumerate(candidates, start=1), key=lambda pair: question(pair[1]) in seen)
     failures = 0
-    for number, candidate in enumerate(candidates, start=1):
-        question = (candidate.key, image_size, batch, classes)
-        same = [one for one in known.measured if one.question == question]
-        if any(one.disturbance is None for one in same):
+    for number, candidate in numbered:
+        if question(candidate) in settled:
             continue
         try:
             measurement = measure(candidate)

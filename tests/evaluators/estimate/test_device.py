@@ -99,7 +99,7 @@ def test_a_calibration_continues_and_repeats_only_what_was_disturbed():
     calibrate(CPU, chosen[:9], first.measure, **SIZE)
     second = Device()
     known = calibrate(CPU, chosen, second.measure, **SIZE)
-    assert second.measured == [chosen[1].key, chosen[9].key]
+    assert second.measured == [chosen[9].key, chosen[1].key]
     assert len(known.measured) == 10
     assert read_calibration(known.device).observations == known.observations
     again = Device()
@@ -180,3 +180,18 @@ def test_a_kill_or_a_full_disk_while_writing_leaves_what_was_known(monkeypatch):
     calibrate(CPU, [second], device.measure, **SIZE)
     assert len(read_calibration(device_identity(CPU)).measured) == 2
     assert {one.name for one in path.parent.iterdir()} == {path.name, path.with_suffix(".lock").name}
+
+
+def test_what_is_not_known_comes_before_what_was_disturbed():
+    device = Device(disturbed=(1, 2))
+    candidates = samples_for(Space.default(), ("fp32",), 8, **SIZE)
+    calibrate(CPU, candidates[:3], device.measure, **SIZE)  # killed after three
+    numbers = []
+    calibrate(
+        CPU,
+        candidates[:5],
+        device.measure,
+        **SIZE,
+        on_measured=lambda number, *_: numbers.append(number),
+    )
+    assert numbers == [4, 5, 1, 2]
