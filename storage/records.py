@@ -194,12 +194,7 @@ class ArtefactRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventRecord:
-    """Something that happened.
-
-    Attributes:
-        message: for people.
-        data: the same for programs, where one reads it; JSON values.
-    """
+    """Something that happened: `message` for people, `data` (JSON values) for programs that read it."""
 
     id: int
     trial_id: int | None
