@@ -104,10 +104,12 @@ def run_qat(asked: AskedQat) -> dict[str, Any]:
     from evaluators.hardware import check_precision
     from evaluators.latency import resolve_hardware
     from search.training import TrainingOptions
+    from search.training.weights import require_finite
 
     artefact = load_artefact(asked.network)
     if not artefact.meta.trained:
         raise UserError(f"{asked.network}: its weights are random; give a network that was trained")
+    require_finite(artefact.weights)
     precision = asked.precision(artefact.candidate.precision)
     candidate = dataclasses.replace(artefact.candidate, precision=precision)
     hardware = resolve_hardware("auto")

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluators.denormals import denormals_flushed
-from foundation.errors import UserError
+from foundation.errors import UserError, WorkFailedError
 from yolov6space.candidate import Precision
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def quantize(
 
     Raises:
         UserError: a sensitivity metric this release does not have, or no layer would be int8.
+        WorkFailedError: the network's values overflow or are no numbers.
     """
     if precision.metric == "ap":
         raise UserError("sensitivity metric 'ap' is not in this release; use mse, cosine or snr")
@@ -76,7 +77,13 @@ def quantize(
             f"{precision.float_layers} layers in float leave none of {layers} in int8; take fewer, or fp32"
         )
     with quiet():
-        insert_quantizers(folded, calibration)
+        try:
+            insert_quantizers(folded, calibration)
+        except AssertionError as error:  # what Model Optimizer says of a range that is no number
+            raise WorkFailedError(
+                f"int8 needs ranges, and the values of this network overflow or are no numbers ({error}); "
+                "train it again"
+            ) from None
         if not precision.float_layers or precision.metric is None:
             return ()
         from evaluators.quantization.sensitivity import rank_layers

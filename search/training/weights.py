@@ -54,18 +54,22 @@ def initialise_from(detector: Detector, weights: Path) -> None:
 
 
 def read_weights(weights: Path) -> dict[str, Tensor]:
-    """Tensors by name. Raises UserError when the file is missing or damaged, or holds what is no number."""
+    """Tensors by name. Raises UserError when the file is missing or damaged."""
     try:
-        tensors = load_file(weights)
+        return load_file(weights)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{weights}: cannot be read as weights ({error}); train the network again") from error
+
+
+def require_finite(weights: Path) -> None:
+    """Raises UserError when a value in the file is no finite number, or the file is missing or damaged."""
+    tensors = read_weights(weights)
     broken = sorted(name for name, tensor in tensors.items() if not tensor.isfinite().all())
     if broken:
         raise UserError(
             f"{weights}: {len(broken)} of {len(tensors)} tensors hold values that are no finite numbers, first "
             f"{broken[0]}; train the network again"
         )
-    return tensors
 
 
 def _wrong(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> set[str]:

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from evaluators.artefact import Artefact, build_artefact, load_artefact, untrained_artefact
@@ -102,6 +103,19 @@ def test_what_cannot_be_fine_tuned_is_refused_before_anything_is_written(
     with pytest.raises(UserError, match=r"weights\.safetensors is damaged"):
         run_qat(asked(network, rectangles, out))
     assert not out.exists()
+
+
+def test_weights_that_are_no_numbers_are_refused(
+    tiny: Candidate, rectangles: DetectionData, tmp_path: Path
+) -> None:
+    detector = realistic_statistics(build(tiny.model, 2))
+    with torch.no_grad():
+        detector.get_submodule("head.level8.cls_pred").bias[0] = float("nan")
+    folder = tmp_path / "nan"
+    nan = build_artefact(tiny, detector, class_names=rectangles.class_names, image_size=64, folder=folder)
+    with pytest.raises(UserError, match=r"1 of \d+ tensors .*head\.level8\.cls_pred\.bias; train"):
+        run_qat(asked(nan, rectangles, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_wrong_folder_is_one_line_and_exit_2(tmp_path: Path) -> None:

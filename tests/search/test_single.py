@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,8 @@ from click.testing import CliRunner
 from evaluators.artefact import load_artefact, untrained_artefact
 from evaluators.atomic_folder import sha256_of
 from evaluators.data import DetectionData
-from foundation.errors import UserError
+from evaluators.latency.engine_process import EngineProcess
+from foundation.errors import UserError, WorkFailedError
 from search import single
 from search.single import run_single
 from search.single_options import SingleTraining
@@ -68,6 +70,23 @@ def test_a_network_is_trained_judged_and_written(
     assert json.loads(CliRunner().invoke(main, again).stdout) == result
     with pytest.raises(UserError, match=r"another epochs .2, now 3"):
         run_single(asked(spec, rectangles, out, precision="int8", epochs=3))
+
+
+def test_an_engine_that_crashes_costs_no_training(
+    spec: Path, rectangles: DetectionData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = asked(spec, rectangles, tmp_path / "out", epochs=1)
+
+    def crash(process: EngineProcess, images: object) -> None:
+        process._child.send_signal(signal.SIGSEGV)
+        EngineProcess._ask(process, "a pass", images, 60.0)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EngineProcess, "infer", crash)
+        with pytest.raises(WorkFailedError, match=r"openvino on cpu crashed \(SIGSEGV\)"):
+            run_single(told)
+    monkeypatch.setattr(single, "_train", None)  # only judged again
+    assert run_single(told)["deployed"]["protocol"]["backend"] == "openvino"
 
 
 def test_a_look_on_the_way_pauses_while_somebody_measures(tiny: Candidate, rectangles: DetectionData) -> None:

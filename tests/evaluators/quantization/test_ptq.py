@@ -11,7 +11,7 @@ import torch
 from evaluators.artefact import noise_images
 from evaluators.denormals import flushes_denormals
 from evaluators.quantization import ptq, sensitivity
-from foundation.errors import UserError
+from foundation.errors import UserError, WorkFailedError
 from tests.evaluators.networks import INT8, tiny_candidate
 from yolov6space.networks import build, fuse, realistic_statistics
 
@@ -102,6 +102,14 @@ def test_int8_without_a_layer_in_int8_is_refused(folded):
     precision = dataclasses.replace(INT8, float_layers=layers, metric="mse")
     with pytest.raises(UserError, match=f"leave none of {layers} in int8"):
         ptq.quantize(folded, IMAGES, precision)
+
+
+@pytest.mark.parametrize("value", [1e38, float("nan")])
+def test_values_that_are_no_numbers_are_one_line(folded, value):
+    with torch.no_grad():
+        next(module for module in folded.modules() if isinstance(module, torch.nn.Conv2d)).weight.fill_(value)
+    with pytest.raises(WorkFailedError, match=r"overflow or are no numbers .*train it again"):
+        ptq.quantize(folded, IMAGES, INT8)
 
 
 def test_a_layer_made_bad_is_found(folded):
