@@ -11,6 +11,12 @@ LONGER_TRAINING = 4.0  # a finalist gets at most this many times the epochs of e
 MAX_EPOCHS = 300
 MIN_EPOCHS = 2
 DEPLOY_SECONDS = 12.0  # export, quantization, latency and AP of one candidate, before any was seen
+STARTING_SECONDS = 20.0  # of the processes that share a training, and of the one that deploys it; likewise
+
+
+def seconds_besides_training(processes: int) -> float:
+    """Of one candidate whose training so many processes share, before any was seen."""
+    return DEPLOY_SECONDS + (STARTING_SECONDS if processes > 1 else 0.0)
 
 
 def exploration_epochs(budget_s: float, seconds_per_epoch: float) -> int:
@@ -36,6 +42,10 @@ class TrainingCost:
         (g0, s0), (g1, s1) = small, large
         slope = min(max((s1 - s0) / (g1 - g0), 0.0), s1 / g1)
         return cls(s1 - slope * g1, slope)
+
+    def shared(self, processes: int) -> "TrainingCost":
+        """Of a training that so many processes share, supposed so many times as fast as one."""
+        return TrainingCost(self.fixed_s / processes, self.per_gflop_s / processes)
 
     def seconds_per_image(self, gflops: float) -> float:
         """Of a network of this cost."""

@@ -18,6 +18,13 @@ train_batch_option = click.option(
     show_default=True,
     help="Images per training step.",
 )
+processes_per_trial_option = click.option(
+    "--processes-per-trial",
+    type=click.IntRange(1, DEFAULT_TRAIN_BATCH),
+    default=1,
+    show_default=True,
+    help="Processes that share each training, with a GPU each where there are GPUs.",
+)
 seed_option = click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True
 )  # as far as NumPy's seeds go

@@ -210,9 +210,8 @@ class Conductor:
         candidate = Candidate.from_dict(job.candidate)
         gflops = self._knowledge.gflops(candidate) * (teaching_cost(candidate) if job.distils else 1.0)
         evidence = deployed_evidence(result)
-        self.plan.learn(
-            gflops, result["images_seen"], result["training_seconds"], result["deployed"]["seconds"]
-        )
+        besides_training = result["deployed"]["seconds"] + result.get("starting_seconds", 0.0)
+        self.plan.learn(gflops, result["images_seen"], result["training_seconds"], besides_training)
         words = in_words(evidence, trial)
         if trial.state is TrialState.RUNNING:
             self.repository.finish(trial.id, **evidence.to_store())

@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from evaluators.atomic_folder import sha256_of
 from search.atomic import write_text_whole
@@ -24,21 +25,33 @@ if TYPE_CHECKING:
     from yolov6space.candidate import Candidate
 
 
+Training = Callable[..., "TrainedNetwork"]
+Report = Callable[["TrainingProgress"], None]
+Runner = Callable[[Training, "Report | None"], "TrainedNetwork"]
+
+
+def _here(training: Training, on_progress: Report | None) -> TrainedNetwork:
+    return training(on_progress=on_progress)
+
+
 def weights_of(
     job: TrainJob,
     candidate: Candidate,
     bench: Bench,
     data: DetectionData,
-    on_progress: Callable[[TrainingProgress], None] | None,
+    on_progress: Report | None,
+    run: Runner = _here,
 ) -> TrainedNetwork:
     """Train, or take the weights of an earlier candidate that this training does not tell from this one.
+
+    Args:
+        run: calls the training it is given, in this process or, with their `ranks`, in several.
 
     Raises:
         JudgementError: the weights to start from are gone.
         OutOfTime, TrainingDiverged, UserError: as of `search.training.train`.
     """
-    from search.training import Teacher, TrainedNetwork, TrainingOptions, train
-    from search.training.data.cache import affordable_mib
+    from search.training import TrainedNetwork
 
     if not job.distils:
         candidate = dataclasses.replace(
@@ -55,6 +68,30 @@ def weights_of(
         if known.epochs == job.epochs and weights.is_file():
             return dataclasses.replace(known, weights=weights)
     record.unlink(missing_ok=True)
+    trained = run(partial(_train, job, candidate, bench, data, folder, start), on_progress)
+    write_text_whole(record, json.dumps({**asdict(trained), "weights": trained.weights.name}))
+    return trained
+
+
+def _train(
+    job: TrainJob,
+    candidate: Candidate,
+    bench: Bench,
+    data: DetectionData,
+    folder: Path,
+    start: Path | None,
+    sharers: int | None = None,
+    **named: Any,
+) -> TrainedNetwork:
+    """The training itself, on whatever machine: clock and memory are those of the process that calls this.
+
+    Args:
+        sharers: processes that share the memory of this machine; None for the workers of the bench.
+        named: for `search.training.train`.
+    """
+    from search.training import Teacher, TrainingOptions, train
+    from search.training.data.cache import affordable_mib
+
     deadline = None if job.deadline is None else time.monotonic() + job.deadline - time.time()
     options = TrainingOptions(
         epochs=job.epochs,
@@ -63,20 +100,18 @@ def weights_of(
         seed=bench.seed,
         threads=bench.threads,
         deadline=deadline,
-        cache_mib=affordable_mib(bench.workers),
+        cache_mib=affordable_mib(sharers or bench.workers),
     )
-    trained = train(
+    return train(
         candidate,
         data,
         options,
         folder=folder,
-        on_progress=on_progress,
         device_guard=lambda: _not_while_measuring(bench),
         init_weights=start,
         teacher=Teacher(candidate.model, start) if start is not None and job.distils else None,
+        **named,
     )
-    write_text_whole(record, json.dumps({**asdict(trained), "weights": trained.weights.name}))
-    return trained
 
 
 def weights_digest(job: TrainJob, bench: Bench, data: DetectionData) -> str:

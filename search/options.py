@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 
@@ -36,6 +35,8 @@ class SearchOptions:
         warm_start: an older study in the same database whose results the sampler knows from the beginning, or
             `published` for the paper's figures.
         only_fixed: propose nothing beyond the fixed trials, train none longer.
+        workers: trainings at once; None for as many as there is room for.
+        processes_per_trial: that share each training, with a GPU each where there are any.
     """
 
     target_ms: float
@@ -47,6 +48,7 @@ class SearchOptions:
     time_budget_s: float | None = DEFAULT_TIME_BUDGET_S
     epochs: int | None = None
     workers: int | None = None
+    processes_per_trial: int = 1
     ray_address: str | None = None
     storage: str | None = None
     study: str | None = None
@@ -68,6 +70,11 @@ class SearchOptions:
                 raise UserError(
                     f"--study {PUBLISHED}: --warm-start calls the paper's figures so; choose another name"
                 )
+        if self.processes_per_trial > DEFAULT_TRAIN_BATCH:
+            raise UserError(
+                f"--processes-per-trial {self.processes_per_trial}: a batch of {DEFAULT_TRAIN_BATCH} images cannot "
+                "be shared by so many"
+            )
         if self.warm_start is not None and self.sampler != DEFAULT_SAMPLER:
             raise UserError(f"--warm-start: only --sampler {DEFAULT_SAMPLER} can begin with what is known")
 
@@ -79,11 +86,3 @@ class SearchOptions:
         batch = f"-b{self.batch}" if self.batch != 1 else ""
         data = re.sub(r"[^\w.-]+", "_", data_name)[:60]
         return f"{data}-{hardware}-{image_size}px{batch}-{self.target_ms}ms{seed}"
-
-    def worker_count(self) -> int:
-        """One worker per two cores unless told otherwise: training uses the cores of its worker."""
-        return self.workers or max(1, (os.cpu_count() or 2) // 2)
-
-    def threads_per_worker(self) -> int:
-        """CPU threads of one worker."""
-        return max(1, (os.cpu_count() or 1) // self.worker_count())

@@ -11,10 +11,11 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from foundation.cli import is_disk_full
 from foundation.errors import UserError, WorkFailedError
 from search.causes import lost_cause
 from search.workers import one_line, ray_session
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
 
 POLL_S = 0.5
 PATIENCE_S = 24 * 3600  # with rank 0, which judges while the others wait; Ray notices dead and frozen ones
+
+
+class ProcessLostError(WorkFailedError):
+    """Processes that shared a training ended without saying why themselves; `cause` is what is known of it."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(f"{cause}; the same command goes on from the last checkpoint")
+        self.cause = cause
 
 
 def check_processes(processes: int, batch: int) -> None:
@@ -70,24 +79,56 @@ def train_in_processes(
     """
     import torch
 
-    on_gpus = torch.cuda.is_available()
+    share = {"CPU": 1.0, "GPU": float(torch.cuda.is_available())}
     with tempfile.TemporaryDirectory() as scratch, _session(processes, device):
-        from ray.train import FailureConfig, RunConfig, ScalingConfig
-        from ray.train.torch import TorchConfig, TorchTrainer
-        from ray.util.queue import Queue
-
-        reports = Queue(actor_options={"num_cpus": 0})
-        trainer = TorchTrainer(
-            lambda: _rank(training, reports),
-            torch_config=TorchConfig(backend="nccl" if on_gpus else "gloo", timeout_s=PATIENCE_S),
-            scaling_config=ScalingConfig(num_workers=processes, use_gpu=on_gpus),
-            run_config=RunConfig(
-                name="training",
-                storage_path=scratch,  # checkpoints are ours, beside the weights
-                failure_config=FailureConfig(max_failures=0, controller_failure_limit=0),
-            ),
+        return train_joined(
+            training, processes=processes, resources=share, scratch=scratch, on_progress=on_progress
         )
+
+
+def train_joined(
+    training: Callable[..., TrainedNetwork],
+    *,
+    processes: int,
+    resources: Mapping[str, float],
+    scratch: str,
+    on_progress: Callable[[TrainingProgress], None],
+) -> TrainedNetwork:
+    """`train_in_processes` inside a Ray session that is there, on one of its machines.
+
+    Args:
+        resources: of each process, by Ray's names: CPU, and GPU (0 or 1).
+        scratch: folder for Ray Train's own files, on that machine too.
+
+    Raises:
+        ProcessLostError: a process died, or the machine has no room for them within a minute.
+    """
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.util.queue import Queue
+
+    on_gpus = resources["GPU"] > 0
+    reports = Queue(actor_options={"num_cpus": 0})
+    trainer = TorchTrainer(
+        lambda: _rank(training, reports),
+        # gloo beside NCCL: ranks that wait for rank 0 must not keep a GPU busy that is measured on
+        torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if on_gpus else "gloo", timeout_s=PATIENCE_S),
+        scaling_config=ScalingConfig(
+            num_workers=processes,
+            use_gpu=on_gpus,
+            resources_per_worker={kind: amount for kind, amount in resources.items() if amount},
+            placement_strategy="STRICT_PACK",
+        ),
+        run_config=RunConfig(
+            name="training",
+            storage_path=scratch,  # checkpoints are ours, beside the weights
+            failure_config=FailureConfig(max_failures=0, controller_failure_limit=0),
+        ),
+    )
+    try:
         return _followed(trainer, reports, on_progress)
+    finally:
+        reports.shutdown(force=True)
 
 
 @contextmanager
@@ -139,7 +180,7 @@ def _followed(trainer: Any, reports: Any, on_progress: Callable[[TrainingProgres
     return trained
 
 
-def _lost(error: BaseException) -> WorkFailedError:
+def _lost(error: BaseException) -> ProcessLostError:
     """Why Ray failed although no rank could say so itself."""
     from search.training.ranks import is_lost_peer
 
@@ -151,7 +192,7 @@ def _lost(error: BaseException) -> WorkFailedError:
     else:
         cause = getattr(silent, "health_check_failure", silent)
         reason = f"one of the processes was lost: {lost_cause(cause, time.monotonic())}"
-    return WorkFailedError(f"{reason}; the same command goes on from the last checkpoint")
+    return ProcessLostError(reason)
 
 
 def _rank(training: Callable[..., TrainedNetwork], reports: Any) -> TrainedNetwork:
@@ -165,7 +206,9 @@ def _rank(training: Callable[..., TrainedNetwork], reports: Any) -> TrainedNetwo
         reports.put(error)
         raise
     except Exception as error:
-        if not is_lost_peer(error):
+        if is_disk_full(error):
+            reports.put(error)
+        elif not is_lost_peer(error):
             where = f"process {ranks.rank + 1} of {ranks.count}"
             reports.put(WorkFailedError(f"{where} failed: {type(error).__name__}: {one_line(error)}"))
         raise

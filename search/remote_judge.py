@@ -70,6 +70,7 @@ class RemoteJudge:
                 "resources": {device_resource(self._bench.device): 1},
                 "name": f"measuring on {self._bench.device}",
                 "get_if_exists": True,
+                "scheduling_strategy": "DEFAULT",  # a worker's own share does not have the device
             }
             actor = ray.remote(concurrency_groups={_WATCHING: 1})(_Judge)
             self._actor = actor.options(**options).remote(self._bench)

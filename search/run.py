@@ -8,7 +8,7 @@ import click
 
 from foundation import cli
 from foundation.errors import WorkFailedError
-from search.command_options import data_option, seed_option
+from search.command_options import data_option, processes_per_trial_option, seed_option
 from search.options import DEFAULT_TIME_BUDGET_S, FIXED_TRIALS, SearchOptions
 from search.sampler import DEFAULT_SAMPLER, FOCUSES, SAMPLERS
 from search.units import DURATION_S, LATENCY_MS
@@ -55,7 +55,12 @@ Examples:
 @click.option(
     "--epochs", type=click.IntRange(1, 1000), help="Of an exploring training. [default: by the time budget]"
 )
-@click.option("--workers", type=click.IntRange(1, 64), help="Trainings at once. [default: one per two cores]")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    help="Trainings at once. [default: all GPUs, else one per two cores]",
+)
+@processes_per_trial_option
 @click.option("--ray-address", metavar="ADDR", help="Use a Ray cluster that is running.")
 @cli.storage_option
 @click.option("--study", metavar="NAME", help="[default: named after data, hardware, size and limit]")

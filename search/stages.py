@@ -43,6 +43,7 @@ class Bench:
         target_ms: the limit; near it, or disturbed, a measurement is repeated.
         device: that is measured on, as the driver found it; names the process that measures there.
         workers: that train at once and share the memory of a machine.
+        processes: that share each training; `threads` is of one of them.
     """
 
     data: str
@@ -56,6 +57,7 @@ class Bench:
     target_ms: float
     device: str
     workers: int = 1
+    processes: int = 1
 
     def size_of(self, candidate: Candidate) -> int:
         """Input size of a candidate: its own where the size is searched, else the study's."""

@@ -118,6 +118,8 @@ class StudySearcher(_NeverSaved, Searcher):
         elif outcome is None:
             heard = time.monotonic() if heard is None else heard
             self._guarded(self._source.lost, job, lost_cause(died, heard, self._silence_s))
+        elif "lost" in outcome:
+            self._guarded(self._source.lost, job, outcome["lost"])
         elif "no_space" in outcome:
             self._no_space(job)
         elif "fatal" in outcome:
@@ -150,7 +152,7 @@ class StudySearcher(_NeverSaved, Searcher):
 
 
 def _is_result(outcome: dict[str, Any] | None) -> bool:
-    return outcome is not None and not {"no_space", "fatal", "failed"} & outcome.keys()
+    return outcome is not None and not {"no_space", "fatal", "failed", "lost"} & outcome.keys()
 
 
 def _as_user_error(error: UserError | LeaseLostError) -> UserError:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from foundation import cli
-from search.command_options import data_option, seed_option
+from search.command_options import data_option, processes_per_trial_option, seed_option
 from search.options import SearchOptions
 from search.units import DURATION_S, LATENCY_MS
 
@@ -38,6 +38,7 @@ Examples:
 @click.option("--batch", type=click.IntRange(1, 256), default=1, show_default=True)
 @click.option("--epochs", type=click.IntRange(1, 1000), help="[default: by the time budget]")
 @click.option("--time-budget", "time_budget_s", type=DURATION_S, help="[default: none]")
+@processes_per_trial_option
 @cli.storage_option
 @click.option("--study", metavar="NAME", help="[default: the same study as search.run's]")
 @seed_option

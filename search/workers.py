@@ -12,19 +12,23 @@ import faulthandler
 import json
 import logging
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from foundation.cli import is_disk_full
-from foundation.errors import UserError
+from foundation.errors import UserError, WorkFailedError
 from search.causes import WORKER_SILENCE_S
+from search.places import processes_here, trial_resources
 from search.roles import JudgementError
 
 if TYPE_CHECKING:
     from evaluators.artefact import Artefact
     from search.stages import Bench, TrainJob
+    from search.training import TrainingProgress
 
 
 class JobSource(Protocol):
@@ -75,6 +79,7 @@ def ray_session(address: str | None, cpus: int, device: str) -> Iterator[None]:
     # a dead worker becomes a reason, not a traceback
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    on_terminate = signal.getsignal(signal.SIGTERM)
     try:
         if address:
             ray.init(address=address, **common)
@@ -88,6 +93,8 @@ def ray_session(address: str | None, cpus: int, device: str) -> Iterator[None]:
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         where = f"cluster at {address}" if address else "a local Ray"
         raise UserError(f"cannot reach {where}: {str(error).splitlines()[0]}; check --ray-address") from error
+    if on_terminate is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_terminate)  # Ray has set one that exits without a word
     try:
         if ray.cluster_resources().get(resource, 0) < 1:
             raise UserError(
@@ -121,7 +128,7 @@ def run_jobs(
 
     searcher = StudySearcher(source, bench, stopped, silence_s)
     tune.Tuner(
-        tune.with_resources(runner or _run_job, trial_resources(bench.threads)),
+        tune.with_resources(runner or _run_job, trial_resources(bench.threads, bench.processes)),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=StudyScheduler(searcher),
@@ -139,27 +146,6 @@ def run_jobs(
     ).fit()
     if searcher.problem is not None:
         raise searcher.problem
-
-
-def trial_resources(threads: int) -> dict[str, float]:
-    """CPUs, and a GPU where the cluster has any, of one training; never more than its largest such node has."""
-    import ray
-
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    with_gpu = [node for node in nodes if node.get("GPU", 0.0) >= 1]
-    cpus = min(float(threads), max((node.get("CPU", 0.0) for node in with_gpu or nodes), default=1.0))
-    return {"cpu": max(1.0, cpus), "gpu": 1.0 if with_gpu else 0.0}
-
-
-def trainings_here(bench: Bench) -> int:
-    """How many of the trainings that run at once may share this worker's machine with it, itself included."""
-    import ray
-
-    here = ray.get_runtime_context().get_node_id()
-    node: dict[str, float] = next((one["Resources"] for one in ray.nodes() if one["NodeID"] == here), {})
-    needed = trial_resources(bench.threads)
-    fitting = min(node.get(kind.upper(), 0.0) // amount for kind, amount in needed.items() if amount)
-    return max(1, min(bench.workers, int(fitting)))
 
 
 @contextlib.contextmanager
@@ -184,35 +170,56 @@ def _run_job(config: dict[str, Any]) -> None:
     """The trainable: runs in a worker process, reports progress and one outcome, never raises."""
     from ray import tune
 
-    from search.remote_judge import RemoteJudge
-    from search.stages import Bench, TrainJob, train_and_deploy
+    from search.joint_trial import train_jointly_and_deploy
+    from search.stages import Bench, TrainJob
     from search.tune_adapter import BENCH, JOB, OUTCOME, PROGRESS
 
     job = TrainJob.from_dict(json.loads(config[JOB]))
     bench = Bench(**json.loads(config[BENCH]))
-    bench = replace(bench, workers=trainings_here(bench))
+    whole_way = train_and_deploy_here if bench.processes == 1 else train_jointly_and_deploy
 
     def tell(progress: Any) -> None:
         alive()
         tune.report({PROGRESS: json.dumps(asdict(progress))})
 
-    def measure(artefact: Artefact, bench: Bench) -> dict[str, Any]:
-        return RemoteJudge(bench).deployed(artefact.folder)
-
     with watchdog() as alive:
-        outcome = outcome_of(lambda: train_and_deploy(job, bench, tell, measure, alive))
+        outcome = outcome_of(lambda: whole_way(job, bench, tell, alive))
     tune.report({OUTCOME: json.dumps(outcome)})
 
 
+def train_and_deploy_here(
+    job: TrainJob,
+    bench: Bench,
+    on_progress: Callable[[TrainingProgress], None] | None,
+    alive: Callable[[], None],
+) -> dict[str, Any]:
+    """`stages.train_and_deploy` in this process alone; the study's one process per device measures."""
+    from search.remote_judge import RemoteJudge
+    from search.stages import train_and_deploy
+
+    def measure(artefact: Artefact, bench: Bench) -> dict[str, Any]:
+        return RemoteJudge(bench).deployed(artefact.folder)
+
+    bench = replace(bench, workers=processes_here(bench.workers, 1, bench.threads))
+    return train_and_deploy(job, bench, on_progress, measure, alive)
+
+
 def outcome_of(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The result of `work`, or in its place why there is none: `failed`, `no_space`, or `fatal` for every job."""
-    from search.training import OutOfTime, TrainingDiverged
+    """The result of `work`, or in its place why there is none.
+
+    `failed` says why, `lost` that the job may be tried again, `no_space` that a disk is full, `fatal` what would end
+    every other job alike.
+    """
+    from search.parallel import ProcessLostError
+    from search.training import OutOfTime
 
     try:
         return work()
+    except ProcessLostError as error:
+        return {"lost": error.cause}
     except OutOfTime as error:
         return {"failed": one_line(error), "out_of_time": True}
-    except (TrainingDiverged, JudgementError) as error:
+    except (WorkFailedError, JudgementError) as error:  # also training that diverged
         return {"failed": one_line(error)}
     except UserError as error:  # the data or the machine, not the candidate: every other would fail alike
         return {"fatal": one_line(error)}

@@ -89,6 +89,7 @@ class Run:
         with self.loader.batches(self.first, steps, self.options.workers, places) as batches:
             for step, batch in enumerate(self._timed(batches), start=self.first):
                 with device_guard():
+                    self.ranks.wait()  # rank 0 has the device for all of them
                     parts = self.stepper.step(batch, step)
                 self.watch.see(step, parts)
                 self.parts.append(parts)

@@ -4,7 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from search.budget import MAX_EPOCHS, MIN_EPOCHS, TimePlan, TrainingCost, exploration_epochs
+from search.budget import (
+    DEPLOY_SECONDS,
+    MAX_EPOCHS,
+    MIN_EPOCHS,
+    TimePlan,
+    TrainingCost,
+    exploration_epochs,
+    seconds_besides_training,
+)
 from search.effort import all_epochs, epochs_share, teaching_cost
 from yolov6space.variants import get
 
@@ -49,3 +57,9 @@ def test_a_search_for_scales_and_a_teacher_take_their_time() -> None:
     ]
     assert (epochs_share(plain.model), epochs_share(repopt.model)) == (1.0, 1.1)
     assert (teaching_cost(plain), teaching_cost(taught)) == (1.0, 4 / 3)
+
+
+def test_processes_that_share_a_training_are_supposed_so_many_times_as_fast() -> None:
+    cost = TrainingCost(0.02, 0.01)
+    assert cost.shared(4).seconds_per_image(3.0) == pytest.approx(cost.seconds_per_image(3.0) / 4)
+    assert seconds_besides_training(4) > seconds_besides_training(1) == DEPLOY_SECONDS

@@ -145,3 +145,11 @@ def test_exhausted_space_ends(repository: Repository) -> None:
     one = replace(conductor(repository, trials=None), space=narrow)
     run(one)
     assert one.done and len(repository.trials(1)) == 2
+
+
+def test_starting_processes_is_learnt_as_time_besides_training(repository: Repository) -> None:
+    one = conductor(repository, budget_s=1000)
+    before, job = one.plan.deploy_seconds, one.next_job()
+    assert job is not None
+    one.succeeded(job, {**trained(job), "starting_seconds": 40.0})
+    assert one.plan.deploy_seconds == pytest.approx((before + 2.0 + 40.0) / 2)

@@ -13,6 +13,7 @@ from search import driver
 from search.budget import TrainingCost
 from search.options import SearchOptions
 from search.published_rung import published_results
+from search.stages import Bench
 from storage import Repository, TrialState
 from storage.urls import STORAGE_VARIABLE
 from tests.search.fakes import FakeJudge, trained
@@ -41,6 +42,7 @@ def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SearchOptions:
     url = f"sqlite:///{tmp_path}/search.db"
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(driver, "ray_session", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr(driver, "nodes", lambda: [{"CPU": 2.0}])
     monkeypatch.setattr(driver, "RemoteJudge", lambda bench: Judge())
     monkeypatch.setattr(driver, "run_jobs", run_jobs)
     return SearchOptions(
@@ -139,3 +141,20 @@ def test_workers_do_not_inherit_the_address(options: SearchOptions, monkeypatch:
     monkeypatch.setenv(STORAGE_VARIABLE, str(options.storage))
     driver.run_search(dataclasses.replace(options, storage=None), quiet=True)
     assert seen == [None] and os.environ[STORAGE_VARIABLE] == options.storage
+
+
+def test_trainings_share_the_gpus_that_are_there(
+    options: SearchOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+
+    def run_jobs(source: Any, bench: Bench, *, workers: int, **_: object) -> None:
+        told.append((bench.workers, workers, bench.processes, source.plan.cost.per_gflop_s))
+
+    monkeypatch.setattr(driver, "run_jobs", run_jobs)
+    monkeypatch.setattr(driver, "nodes", lambda: [{"CPU": 16.0, "GPU": 4.0}])
+    driver.run_search(dataclasses.replace(options, epochs=None), quiet=True)
+    driver.run_search(dataclasses.replace(options, epochs=None, processes_per_trial=2), quiet=True)
+    assert told == [(4, 4, 1, 0.01), (2, 2, 2, 0.005)]  # and it is the same study
+    with pytest.raises(UserError, match="--processes-per-trial 5: no machine has 5 GPUs"):
+        driver.run_search(dataclasses.replace(options, epochs=None, processes_per_trial=5), quiet=True)

@@ -1,5 +1,6 @@
 """The measuring actor in a real Ray: shared by all who measure on a device, and what happens when it breaks."""
 
+import contextlib
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -101,3 +102,26 @@ def test_a_cluster_without_the_device_says_how_to_offer_it(session, monkeypatch)
         workers.ray_session("somewhere:6379", 1, "cuda:0"),
     ):
         pass
+
+
+def test_a_worker_replaces_a_dead_one_although_its_own_share_lacks_the_device(session):
+    import ray
+    from ray.util.placement_group import placement_group, remove_placement_group
+    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+    with contextlib.suppress(ValueError):  # no such actor
+        ray.kill(ray.get_actor("measuring on cpu"))
+    share = placement_group([{"CPU": 1}])  # as Tune sets one aside for a trial
+    inside = PlacementGroupSchedulingStrategy(share, 0, placement_group_capture_child_tasks=True)
+
+    def ask():
+        try:
+            remote_judge.RemoteJudge(BENCH).deployed("/nowhere")
+        except UserError as error:
+            return str(error)
+
+    try:
+        asked = ray.remote(num_cpus=1, max_retries=0, scheduling_strategy=inside)(ask).remote()
+        assert "/nowhere" in ray.get(asked, timeout=60)
+    finally:
+        remove_placement_group(share)

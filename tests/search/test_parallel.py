@@ -1,5 +1,6 @@
 """Training through Ray Train: the way to an artefact on real processes, and every way to end early."""
 
+import errno
 import os
 import signal
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from evaluators.artefact import load_artefact
 from evaluators.data import DetectionData
 from foundation.errors import UserError, WorkFailedError
 from search import parallel
-from search.parallel import check_processes, threads_of_each
+from search.parallel import ProcessLostError, check_processes, threads_of_each
 from search.single import run_single
 from search.training import TrainingDiverged
 from search.training.ranks import Ranks
@@ -98,6 +99,9 @@ def test_why_the_processes_ended_is_one_line(failures: dict[int, Exception], wor
     with pytest.raises(WorkFailedError, match=rf"{words}.*; the same command goes on") as lost:
         parallel._followed(SimpleNamespace(fit=fit), Reports("half way"), seen.append)
     assert seen == ["half way"] and "\n" not in str(lost.value)
+    assert (
+        isinstance(lost.value, ProcessLostError) and "same command" not in lost.value.cause
+    )  # a search's own words
 
 
 class Reports(list[Any]):
@@ -128,6 +132,7 @@ def raising(error: Exception) -> Any:
         (UserError("7.png cannot be read"), UserError("7.png cannot be read")),
         (TrainingDiverged("at step 3"), TrainingDiverged("at step 3")),
         (KeyError("two\nlines"), WorkFailedError("process 2 of 2 failed: KeyError: 'two\\nlines'")),
+        (OSError(errno.ENOSPC, "No space left"), OSError(errno.ENOSPC, "No space left")),
         (PEER_GONE, None),
     ],
 )

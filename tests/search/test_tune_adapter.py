@@ -79,3 +79,16 @@ def test_a_job_that_no_worker_takes_ends_with_its_time(bench: Bench) -> None:
     assert searcher.overdue("b", placed=False)
     searcher.on_trial_complete("b")
     assert source.told == ["failed: no worker was free in time (out of time)"]
+
+
+def test_a_job_whose_training_processes_were_lost_is_tried_again(bench: Bench) -> None:
+    source, stopping = Source(), []
+    searcher = StudySearcher(source, bench, lambda: bool(stopping))
+    searcher.suggest("a")
+    lost = {OUTCOME: json.dumps({"lost": "one of the processes was lost"})}
+    searcher.on_trial_complete("a", lost)
+    assert source.told == ["lost: one of the processes was lost"]
+    searcher.suggest("b")
+    stopping.append(True)
+    searcher.on_trial_complete("b", lost)
+    assert len(source.told) == 1  # the end of the run put it back to waiting

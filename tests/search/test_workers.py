@@ -7,16 +7,17 @@ import signal
 import sys
 import time
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from foundation.errors import UserError, WorkFailedError
 from search.causes import lost_cause
+from search.parallel import ProcessLostError
 from search.stages import Bench, TrainJob
-from search.workers import ray_session, run_jobs, trainings_here
+from search.training import OutOfTime, TrainingDiverged
+from search.workers import outcome_of, ray_session, run_jobs
 from storage import Repository, TrialState
 from tests.search.conducting import conductor
 from tests.search.fakes import trained
@@ -144,22 +145,30 @@ def test_causes_in_words(error: BaseException | None, words: str) -> None:
     assert "hung" in lost_cause(error, time.monotonic() - 100, silence_s=60)
 
 
+def raising(error: Exception) -> Any:
+    def work() -> dict[str, Any]:
+        raise error
+
+    return work
+
+
 @pytest.mark.parametrize(
-    ("nodes", "workers", "here"),
+    ("error", "outcome"),
     [
-        ([{"CPU": 8.0}], 4, 4),  # one machine: all of them
-        ([{"CPU": 8.0}, {"CPU": 8.0}, {"CPU": 8.0}], 12, 4),  # a cluster: as many as fit here
-        ([{"CPU": 64.0, "GPU": 2.0}], 8, 2),
-        ([{"CPU": 1.0}], 3, 1),
+        (
+            ProcessLostError("one of the processes was lost: killed"),
+            {"lost": "one of the processes was lost: killed"},
+        ),
+        (OutOfTime("no time"), {"failed": "no time", "out_of_time": True}),
+        (TrainingDiverged("at step 3"), {"failed": "at step 3"}),
+        (
+            WorkFailedError("process 1 of 2 failed: KeyError: 3"),
+            {"failed": "process 1 of 2 failed: KeyError: 3"},
+        ),
+        (OSError(errno.ENOSPC, "No space left on device"), {"no_space": True}),
+        (UserError("1.png cannot be read"), {"fatal": "1.png cannot be read"}),
+        (KeyError("x"), {"failed": "KeyError: 'x'"}),
     ],
 )
-def test_how_many_trainings_share_a_machine(
-    bench: Bench, nodes: list[dict[str, float]], workers: int, here: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import ray
-
-    told = [{"NodeID": str(place), "Alive": True, "Resources": node} for place, node in enumerate(nodes)]
-    monkeypatch.setattr(ray, "nodes", lambda: told)
-    context = SimpleNamespace(get_node_id=lambda: "0")
-    monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
-    assert trainings_here(replace(bench, workers=workers, threads=2)) == here
+def test_every_end_of_a_training_is_told(error: Exception, outcome: dict[str, Any]) -> None:
+    assert outcome_of(raising(error)) == outcome
