@@ -20,7 +20,7 @@ train_batch_option = click.option(
 )
 processes_per_trial_option = click.option(
     "--processes-per-trial",
-    type=click.IntRange(1, DEFAULT_TRAIN_BATCH),
+    type=click.IntRange(min=1),
     default=1,
     show_default=True,
     help="Processes that share each training, with a GPU each where there are GPUs.",

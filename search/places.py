@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from foundation.cli import progress
 from foundation.errors import UserError
 
 Node = Mapping[str, float]  # what it offers in all, by Ray's names: CPU, GPU
@@ -35,6 +36,22 @@ class Places:
 def local_cpus(workers: int | None) -> int:
     """CPUs that Ray may give away on this machine: its cores, or as many as workers were asked for."""
     return max(cores(), workers or 1)
+
+
+def local_gpus() -> int | None:
+    """GPUs of this machine that can be trained on; None leaves it to Ray, where no NVIDIA driver is known of."""
+    from evaluators.hardware import has_nvidia_gpu
+
+    if not has_nvidia_gpu():
+        return None
+    import torch
+
+    usable = torch.cuda.device_count()
+    if not usable:
+        progress(
+            "an NVIDIA GPU is here, but torch cannot use it (a build without CUDA, or an old driver): training on CPUs"
+        )
+    return usable
 
 
 def cores() -> int:

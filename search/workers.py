@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from foundation.cli import is_disk_full
 from foundation.errors import UserError, WorkFailedError
 from search.causes import WORKER_SILENCE_S
-from search.places import processes_here, trial_resources
+from search.places import local_gpus, processes_here, trial_resources
 from search.roles import JudgementError
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ def ray_session(address: str | None, cpus: int, device: str) -> Iterator[None]:
                 "include_dashboard": False,
                 "object_store_memory": 200 * 2**20,
                 "resources": {resource: 1},
+                "num_gpus": local_gpus(),
             }
             ray.init(num_cpus=cpus, **local, **common)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:

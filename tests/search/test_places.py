@@ -18,6 +18,7 @@ from search.places import (
     Node,
     Places,
     local_cpus,
+    local_gpus,
     places,
     process_resources,
     processes_here,
@@ -145,6 +146,18 @@ def test_how_many_processes_share_the_memory_of_a_machine(
 def test_workers_beyond_the_cores_get_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     assert local_cpus(None) == 2 and local_cpus(1) == 2 and local_cpus(3) == 3
+
+
+def test_only_gpus_that_torch_can_use_are_given_away(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("evaluators.hardware.has_nvidia_gpu", lambda: False)
+    assert local_gpus() is None
+    monkeypatch.setattr("evaluators.hardware.has_nvidia_gpu", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert local_gpus() == 2 and not capfd.readouterr().err
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert local_gpus() == 0 and "torch cannot use it" in capfd.readouterr().err
 
 
 class Jobs:
