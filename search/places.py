@@ -99,10 +99,13 @@ def places(
             f"--workers {at_once}: there is room for {_many(room, 'training')} of {_many(processes, words)} each; "
             "ask for at most that"
         )
+    here = [math.ceil(at_once * part / sum(usual)) for part in usual]
+    if kind == "GPU":  # those that wait for other nodes take nothing of these
+        here = [min(each, count // processes) for each, count in zip(here, units, strict=True)]
     threads = [
-        int(node.get("CPU", 0.0)) // (math.ceil(at_once * part / sum(usual)) * processes)
-        for node, part in zip(there, usual, strict=True)
-        if part
+        int(node.get("CPU", 0.0)) // (each * processes)
+        for node, each in zip(there, here, strict=True)
+        if each
     ]
     return Places(workers=at_once, processes=processes, threads=max(1, min(threads)))
 

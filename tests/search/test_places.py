@@ -87,7 +87,8 @@ def test_what_has_no_room_is_refused(
 
 
 def test_a_cluster_may_grow_where_a_training_needs_one_process() -> None:
-    assert places([gpus(1), gpus(1)], workers=8, processes=1, more_may_join=True).workers == 8
+    waiting = places([gpus(1), gpus(1)], workers=8, processes=1, more_may_join=True)
+    assert waiting == Places(workers=8, processes=1, threads=16)
     with pytest.raises(UserError, match="room for 2 trainings"):
         places([gpus(2), gpus(2)], workers=8, processes=2, more_may_join=True)
 
