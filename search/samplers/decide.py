@@ -14,6 +14,7 @@ from search.samplers.scores import DESIGN, judged_rung, low_design, scores
 from search.samplers.situation import Situation, over, permitted, situation, with_rung
 from search.samplers.values import GIVEN, Choice, Goal, Observation, Params, Source
 
+_FIRST_RISK = 0.5  # of being over the limit, in the first look at a space whose latencies are learnt
 LOW_PER_HIGH = 1.0  # cost that may go to cheaper rungs for each evaluation on the last one
 
 
@@ -27,14 +28,12 @@ def decide(source: Source, seen: Sequence[Observation], goal: Goal, seed: int) -
     here = situation(source, seen, goal, last, seed)
     if here is None:
         return None
-    infeasible = sum(over(one, goal.limit) for one in seen if one.rung == last)
-    evaluated = sum(one.rung == last for one in seen)
-    pool = permitted(here, goal, allowed_risk(goal.infeasible_share, evaluated, infeasible))
-    if len(pool) == 0:
-        return None
     # while no latency is foretold, what promises most is what is largest
     blind = goal.limit is not None and here.latency is None
     judged = None if blind else judged_rung(source, here, seen, goal.costs)
+    pool = permitted(here, goal, _risk(source, seen, goal, first_look=judged is None))
+    if len(pool) == 0:
+        return None
     if judged is None:
         return _by_design(source, here, seen, goal, pool, seed)
     for rung in range(judged):
@@ -44,6 +43,22 @@ def decide(source: Source, seen: Sequence[Observation], goal: Goal, seed: int) -
     row = int(pool[best])
     rung = _next_rung(source, here.params[row], seen, goal)
     return Choice(here.params[row], rung, why(best))
+
+
+def _risk(source: Source, seen: Sequence[Observation], goal: Goal, *, first_look: bool) -> float:
+    """How likely the next candidate may turn out over the limit.
+
+    Where latency is learnt, the first look may take a chance, and what was over the limit up to then, when nothing
+    could be foretold, is not held against later questions. Nothing was trained for it.
+    """
+    last = len(goal.costs) - 1
+    evaluated = [one for one in seen if one.rung == last]
+    if source.latency is None:
+        if first_look:
+            return _FIRST_RISK
+        evaluated = evaluated[DESIGN:]
+    infeasible = sum(over(one, goal.limit) for one in evaluated)
+    return allowed_risk(goal.infeasible_share, len(evaluated), infeasible)
 
 
 def _mixed(seed: int, count: int) -> int:
