@@ -31,7 +31,7 @@ def decide(source: Source, seen: Sequence[Observation], goal: Goal, seed: int) -
     # while no latency is foretold, what promises most is what is largest
     blind = goal.limit is not None and here.latency is None
     judged = None if blind else judged_rung(source, here, seen, goal.costs)
-    pool = permitted(here, goal, _risk(source, seen, goal, first_look=judged is None))
+    pool = permitted(here, goal, risk_taken(source, seen, goal, first_look=judged is None))
     if len(pool) == 0:
         return None
     if judged is None:
@@ -45,7 +45,7 @@ def decide(source: Source, seen: Sequence[Observation], goal: Goal, seed: int) -
     return Choice(here.params[row], rung, why(best))
 
 
-def _risk(source: Source, seen: Sequence[Observation], goal: Goal, *, first_look: bool) -> float:
+def risk_taken(source: Source, seen: Sequence[Observation], goal: Goal, *, first_look: bool) -> float:
     """How likely the next candidate may turn out over the limit.
 
     Where latency is learnt, the first look may take a chance, and what was over the limit up to then, when nothing

@@ -9,7 +9,7 @@ import pytest
 
 from search.benchmarking.table import Table, TableSource, key_of
 from search.samplers.acquisition import front_steps
-from search.samplers.decide import decide
+from search.samplers.decide import decide, risk_taken
 from search.samplers.latency_aware import LATENCY, RUNG, WHY, ExhaustedError, LatencyAwareSampler, suggest
 from search.samplers.promotion import rank_for_promotion
 from search.samplers.report import beliefs
@@ -117,6 +117,19 @@ def test_an_inexact_latency_is_learnt_from_what_was_over_the_limit() -> None:
             study.tell(trial, [columns["ap"][row(trial)], truth])
     late = [row(trial) for trial in (ask(study) for _ in range(3))]
     assert (1.25 * columns["ms"][late] <= LIMIT).all()
+
+
+def test_what_was_over_the_limit_when_nothing_was_foretold_is_not_held_against_questions() -> None:
+    small = table()
+    learnt, known = (
+        TableSource(small, {"ms": small.columns["ms"]}, name, 0.05, LIMIT) for name in (None, "ms")
+    )
+    slow = [Observation(params, 0, None, 2 * LIMIT) for params in small.params[:10]]
+    good = [Observation(params, 0, 0.4, 0.5 * LIMIT) for params in small.params[10:20]]
+    assert risk_taken(learnt, slow, Goal(LIMIT), first_look=True) == 0.5
+    assert risk_taken(learnt, [*slow, *good], Goal(LIMIT), first_look=False) > 0.03
+    assert risk_taken(learnt, [*good, *slow], Goal(LIMIT), first_look=False) == 0.01
+    assert risk_taken(known, slow, Goal(LIMIT), first_look=True) == 0.01
 
 
 def test_rows_that_no_error_of_the_estimate_brings_within_the_limit_are_not_drawn() -> None:

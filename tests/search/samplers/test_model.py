@@ -99,6 +99,26 @@ def test_latency_exact_estimated_and_learnt() -> None:
     assert biased.deviation[0] == 0.0 and biased.deviation[1] > 0.0
 
 
+def test_a_fixed_time_and_a_choice_seen_once_and_far_too_large_are_told_apart() -> None:
+    rng = np.random.default_rng(1)
+    small = np.exp(rng.uniform(np.log(0.25), np.log(1.6), 20))
+    flops = np.concatenate([small, [26.0, 120.0], [0.35, 0.9, 1.5, 3.0]])
+    quick = np.arange(26) >= 21  # the first of them is the one that was measured
+    params = [
+        {"size": float(size), "kind": "b" if fast else "a"} for size, fast in zip(flops, quick, strict=True)
+    ]
+    figures = {
+        "flops": flops.tolist(),
+        "params": (flops * np.exp(0.4 * rng.standard_normal(26))).tolist(),
+        "activations": (flops**0.7 * np.exp(0.2 * rng.standard_normal(26))).tolist(),
+    }
+    truth = 1.0 + flops * np.where(quick, 1.5, 4.5)
+    measured = np.where(np.arange(26) < 22, truth, np.nan)
+    found = features(params, figures, {"size": None, "kind": ("a", "b")})
+    learnt = latency_belief(found, figures, None, 0.0, measured)
+    assert learnt is not None and np.allclose(np.exp(learnt.mean), truth, rtol=0.1)
+
+
 def test_risk_is_spent_once() -> None:
     assert allowed_risk(0.03, 0, 0) == pytest.approx(0.03)
     assert allowed_risk(0.03, 40, 0) > 0.1
