@@ -1,8 +1,9 @@
 """Every bar of the sampler: on a table of known results, and in the real space with made-up outcomes.
 
-    python benchmarks/search_sampler.py --table nb201.csv [--seeds 10] [--gp-seeds 3] [--parts exact,space]
+    python benchmarks/search_sampler.py --table nb201.csv [--seeds 10] [--first-seed 200] [--parts alone,space]
 
-Parts of the table (its columns are named by options): `exact` compares all samplers when latency is known, `noise`
+Parts of the table (its columns are named by options): `exact` compares all samplers when latency is known, `alone` is
+the default sampler without them (only when named), `noise`
 adds 5 % of error to it, `low` a simulated cheaper kind of evaluation (1/20 of the cost, rank correlation .9).
 Parts of the real space: `warm` starts from the official variants, `space` asks 300 times in a row, `overhead`
 times one ask by the number of trials. Without --table only the latter three run. One core; a bar that is not
@@ -30,7 +31,7 @@ from yolov6space.cost import cost
 from yolov6space.space import Space
 
 TARGET_MS, SIZE, CLASSES = 8.8, 320, 3
-TABLE_PARTS, SPACE_PARTS = ("exact", "noise", "low"), ("warm", "space", "overhead")
+TABLE_PARTS, SPACE_PARTS = ("exact", "alone", "noise", "low"), ("warm", "space", "overhead")
 LOW_COST, LOW_CORRELATION = 0.05, 0.9
 
 
@@ -41,27 +42,35 @@ def bar(what: str, value: float, limit: float, *, at_most: bool = False) -> None
     print(f"  {'met   ' if met else 'MISSED'} {what}: {value:.4g}, asked {sign} {limit:.4g}", flush=True)
 
 
-def searched(task: Task, name: str, seeds: int, budget: int) -> dict[int, Line]:
+def searched(task: Task, name: str, seeds: range, budget: int) -> dict[int, Line]:
     """Figures by number of evaluations."""
     start = time.process_time()
-    plays = play_all(task, name, range(seeds), budget, jobs=1, told=lambda _: None)
+    plays = play_all(task, name, seeds, budget, jobs=1, told=lambda _: None)
     lines = {line.evaluations: line for line in lines_of(task, name, plays, budget)}
     for line in lines.values():
         print(
             f"{name:13} {line.evaluations:4} evaluations: hypervolume {line.share:.4f} regret {line.regret:.3f} "
-            f"over the limit {line.infeasible:.1%}, {seeds} seeds, {line.seconds:.3f} s per ask",
+            f"over the limit {line.infeasible:.1%}, seeds {seeds[0]} to {seeds[-1]}, {line.seconds:.3f} s per ask",
             flush=True,
         )
     print(f"{name:13} took {time.process_time() - start:.0f} s of one core", flush=True)
     return lines
 
 
-def exact(task: Task, seeds: int, gp_seeds: int) -> None:
+def alone(task: Task, seeds: range) -> None:
+    """The default sampler without baselines."""
+    ours = searched(task, DEFAULT_SAMPLER, seeds, 50)
+    bar("hypervolume at 25", ours[25].share, 0.95)
+    bar("hypervolume at 50", ours[50].share, 0.985)
+    bar("regret at 50", ours[50].regret, 0.3, at_most=True)
+
+
+def exact(task: Task, seeds: range, gp_seeds: int) -> None:
     """Latency known exactly, against all baselines."""
     ours = searched(task, DEFAULT_SAMPLER, seeds, 100)
     best = {25: 0.0, 50: 0.0, 100: 0.0}
     for name in BASELINE_NAMES:
-        lines = searched(task, name, gp_seeds if name == "gp" else seeds, 100)
+        lines = searched(task, name, seeds[:gp_seeds] if name == "gp" else seeds, 100)
         best = {count: max(best[count], lines[count].share) for count in best}
     bar("hypervolume at 25", ours[25].share, 0.95)
     bar("hypervolume at 50", ours[50].share, 0.985)
@@ -72,14 +81,14 @@ def exact(task: Task, seeds: int, gp_seeds: int) -> None:
         bar(f"no baseline better at {count}", ours[count].share, share)
 
 
-def noise(task: Task, seeds: int) -> None:
+def noise(task: Task, seeds: range) -> None:
     """Estimates that are 5 % off."""
     ours = searched(replace(task, cheap_noise=0.05), DEFAULT_SAMPLER, seeds, 50)
     bar("hypervolume at 50 with 5 % error", ours[50].share, 0.97)
     bar("over the limit with 5 % error", ours[50].infeasible, 0.05, at_most=True)
 
 
-def low(task: Task, seeds: int) -> None:
+def low(task: Task, seeds: range) -> None:
     """A rank-correlated cheaper evaluation: as much for half of the dear ones."""
     rank = np.argsort(np.argsort(task.value)) / len(task.value)
     wobble = np.random.default_rng(0).normal(0.0, 1.0, len(rank))
@@ -179,16 +188,20 @@ def main() -> None:
     parser.add_argument("--minimize", default="latency_ms")
     parser.add_argument("--cheap", default="latency_ms,params_m")
     parser.add_argument("--quantile", type=float, default=0.25, help="of latency: the limit")
-    parser.add_argument("--parts", default=",".join((*TABLE_PARTS, *SPACE_PARTS)))
+    parser.add_argument(
+        "--parts", default=",".join(part for part in (*TABLE_PARTS, *SPACE_PARTS) if part != "alone")
+    )
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--gp-seeds", type=int, default=3, help="of Optuna's GPSampler")
-    parser.add_argument("--warm-seeds", type=int, default=3, help="of the warm start in the real space")
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--gp-seeds", type=int, default=5, help="of Optuna's GPSampler")
+    parser.add_argument("--warm-seeds", type=int, default=5, help="of the warm start in the real space")
     parser.add_argument("--asks", type=int, default=300)
     parser.add_argument("--many", type=int, default=2000, help="trials of the last timing")
     options = parser.parse_args()
     parts = set(options.parts.split(","))
     if unknown := parts - {*TABLE_PARTS, *SPACE_PARTS}:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
     if options.table is not None:
         table = read_table(options.table)
         latency = table.column(options.minimize, "--minimize")
@@ -201,11 +214,13 @@ def main() -> None:
             cheap={name: table.column(name, "--cheap") for name in options.cheap.split(",")},
         )
         if "exact" in parts:
-            exact(task, options.seeds, options.gp_seeds)
+            exact(task, seeds, options.gp_seeds)
+        if "alone" in parts:
+            alone(task, seeds)
         if "noise" in parts:
-            noise(task, options.seeds)
+            noise(task, seeds)
         if "low" in parts:
-            low(task, options.seeds)
+            low(task, seeds)
     if "warm" in parts:
         warm(options.warm_seeds)
     told = row(options.asks) if "space" in parts else []
