@@ -81,6 +81,16 @@ def test_belief_predicts_and_knows_what_it_does_not_know() -> None:
     assert np.array_equal(belief.mean, again.mean)
 
 
+def test_what_sums_a_candidate_up_is_followed_beyond_what_was_seen() -> None:
+    params = population()
+    work = np.linspace(1.0, 20.0, 60)
+    truth = np.log(work) + 0.2 * np.array([one["kind"] == "b" for one in params])
+    found = features(params, {"flops": work.tolist()}, CHOICES)
+    rows = np.arange(5, 35, 2)
+    belief = believe(found, rows, truth[rows], np.zeros(len(rows)), np.arange(60), seed=0)
+    assert belief.mean[-1] > truth[rows].max() + 0.2
+
+
 def test_latency_exact_estimated_and_learnt() -> None:
     params = population()
     found = features(params, {}, CHOICES)
