@@ -1,6 +1,8 @@
-"""What a candidate promises, by what is believed of its AP and a known latency. AP up, latency down."""
+"""What a candidate promises: closed forms for a Gaussian AP and a known latency. AP up, latency down."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from scipy.stats import norm
@@ -39,22 +41,38 @@ def hypervolume(ap: Array, latency: Array, limit: float, floor: float) -> float:
     return float(np.sum((heights[1:] - floor) * np.diff(starts)[1:]))
 
 
-def hypervolume_improvement_of(
-    outcomes: Array, probabilities: Array, latency: Array, front: tuple[Array, Array]
+def expected_hypervolume_improvement(
+    mean: Array, deviation: Array, latency: Array, front: tuple[Array, Array]
 ) -> Array:
-    """Expected growth of the area under the front: between two steps of the front a candidate adds width times
-    what its AP is expected to gain over that step.
+    """Expected growth of the area under the front, exactly: between two steps of the front a candidate adds
+    width times expected improvement over that step.
 
     Args:
-        outcomes: (N, Q) of AP, of probabilities (Q,).
         latency: (N,), known.
         front: as `front_steps` gives it.
     """
+    return _over_steps(
+        latency,
+        front,
+        lambda reached, height: expected_improvement(mean[reached], deviation[reached], height),
+    )
+
+
+def hypervolume_improvement_of(
+    outcomes: Array, probabilities: Array, latency: Array, front: tuple[Array, Array]
+) -> Array:
+    """The same for any distribution of AP: (N, Q) outcomes of probabilities (Q,)."""
+    return _over_steps(
+        latency, front, lambda reached, height: np.maximum(outcomes[reached] - height, 0.0) @ probabilities
+    )
+
+
+def _over_steps(latency: Array, front: tuple[Array, Array], gain: Callable[[Array, float], Array]) -> Array:
     starts, heights = front
     total = np.zeros(len(latency))
     for left, right, height in zip(starts[:-1], starts[1:], heights, strict=True):
         width = np.maximum(right - np.maximum(left, latency), 0.0)
         reached = width > 0
         if reached.any():
-            total[reached] += width[reached] * (np.maximum(outcomes[reached] - height, 0.0) @ probabilities)
+            total[reached] += width[reached] * gain(reached, height)
     return total

@@ -39,7 +39,14 @@ class Belief:
 
 
 def believe(
-    features: Features, rows: Array, values: Array, noise: Array, wanted: Array, *, seed: int
+    features: Features,
+    rows: Array,
+    values: Array,
+    noise: Array,
+    wanted: Array,
+    *,
+    seed: int,
+    trend: bool = True,
 ) -> Belief:
     """Predict a quantity.
 
@@ -49,9 +56,12 @@ def believe(
         values: (N,) what was observed.
         noise: (N,) standard deviation of each observation beyond what the model finds itself; 0 for none.
         wanted: (M,) which are to be predicted.
+        trend: whether a straight line is taken out first.
     """
     if len(values) == 0:
         return Belief(np.zeros(len(wanted)), np.ones(len(wanted)))
+    if not trend:
+        return _beyond_trend(features, rows, values, noise, wanted, seed)
     line, doubt = _trend(features, rows, values, noise)
     rest = _beyond_trend(features, rows, values - line[rows], noise, wanted, seed)
     return Belief(line[wanted] + rest.mean, np.sqrt(rest.deviation**2 + doubt[wanted] ** 2))

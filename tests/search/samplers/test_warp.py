@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 from scipy.stats import skew
 
-from search.samplers.acquisition import expected_improvement
+from search.samplers.acquisition import (
+    expected_hypervolume_improvement,
+    front_steps,
+    hypervolume_improvement_of,
+)
 from search.samplers.warp import Warp, outcomes
 
 TAILED = 70.0 - np.random.default_rng(0).gamma(1.0, 6.0, 200)  # as AP is: many good, a few far below
@@ -41,8 +45,10 @@ def test_outcomes_are_those_of_the_belief() -> None:
     assert (values @ probabilities)[0] == pytest.approx(draws.mean(), rel=1e-3)
 
 
-def test_an_improvement_over_outcomes_without_a_warp_is_the_closed_form() -> None:
-    mean, deviation = np.array([0.5, 0.6]), np.array([0.2, 0.3])
-    values, probabilities = outcomes(Warp(0.0, 1.0, 1.0, 0.0, 1.0), mean, deviation)
-    found = np.maximum(values - 0.5, 0.0) @ probabilities
-    assert found == pytest.approx(expected_improvement(mean, deviation, 0.5), rel=0.05)
+def test_hypervolume_improvement_without_a_warp_is_the_closed_form() -> None:
+    front = front_steps(np.array([0.2, 0.5, 0.7]), np.array([1.0, 2.0, 4.0]), 5.0, 0.1)
+    mean, deviation, latency = np.array([0.5, 0.6]), np.array([0.2, 0.3]), np.array([1.5, 0.5])
+    straight = Warp(0.0, 1.0, 1.0, 0.0, 1.0)
+    found = hypervolume_improvement_of(*outcomes(straight, mean, deviation), latency, front)
+    exact = expected_hypervolume_improvement(mean, deviation, latency, front)
+    assert found == pytest.approx(exact, rel=0.05)
