@@ -90,7 +90,7 @@ def ray_session(address: str | None, cpus: int, device: str) -> Iterator[None]:
                 "resources": {resource: 1},
                 "num_gpus": local_gpus(),
             }
-            ray.init(num_cpus=cpus, **local, **common)
+            ray.init(address="local", num_cpus=cpus, **local, **common)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         where = f"cluster at {address}" if address else "a local Ray"
         raise UserError(f"cannot reach {where}: {str(error).splitlines()[0]}; check --ray-address") from error

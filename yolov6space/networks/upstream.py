@@ -8,13 +8,13 @@ from pathlib import Path
 
 import click
 
-from foundation.cli import json_option, print_json, progress
+from foundation.cli import PathOption, json_option, print_json, progress
 from foundation.errors import UserError
 
 
 @click.command("import-upstream", short_help="Read a checkpoint of YOLOv6 0.2.x.")
-@click.argument("checkpoint", metavar="FILE.pt", type=click.Path(path_type=Path))
-@click.option("--out", required=True, metavar="FILE.safetensors", type=click.Path(path_type=Path))
+@click.argument("checkpoint", metavar="FILE.pt", type=PathOption())
+@click.option("--out", required=True, metavar="FILE.safetensors", type=PathOption())
 @json_option
 def import_command(checkpoint: Path, out: Path, as_json: bool) -> None:
     """Read a checkpoint of YOLOv6 0.2.x (N, T, S, M, L-ReLU, L) without running its code.
