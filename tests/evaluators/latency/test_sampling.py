@@ -100,15 +100,13 @@ class Slowed(FakeDevice):
         self.now += 0.015 if self.processor.is_slow() else 0.01
 
 
+def sampled_on(device, sampling):
+    return sample(device.run, sampling, clock=device.clock, wall=device.clock, processor=device.processor)
+
+
 def test_passes_on_a_slow_processor_do_not_count():
     device = Slowed((0, 0.3), (0.5, 0.75))
-    sampled = sample(
-        device.run,
-        Sampling(seconds=1, within=0),
-        clock=device.clock,
-        wall=device.clock,
-        processor=device.processor,
-    )
+    sampled = sampled_on(device, Sampling(seconds=1, within=0))
     assert sampled.samples_ms == pytest.approx([10.0] * len(sampled.samples_ms))
     assert sampled.left_out > 20 and not sampled.slow
     assert sum(sampled.samples_ms) >= 450
@@ -116,9 +114,7 @@ def test_passes_on_a_slow_processor_do_not_count():
 
 def test_a_processor_that_stays_slow_is_waited_for_and_then_said():
     device = Slowed((0, 1e9))
-    sampled = sample(
-        device.run, Sampling(seconds=1), clock=device.clock, wall=device.clock, processor=device.processor
-    )
+    sampled = sampled_on(device, Sampling(seconds=1))
     assert sampled.slow and sampled.left_out == 0
     assert sampled.samples_ms == pytest.approx([15.0] * len(sampled.samples_ms))
     assert PATIENCE <= device.now < PATIENCE + 0.3
@@ -127,13 +123,7 @@ def test_a_processor_that_stays_slow_is_waited_for_and_then_said():
 def test_whoever_is_patient_gets_the_calm_processor():
     """Minutes of a slow one, with default patience, are the slow one's figure: see the test above."""
     device = Slowed((0, 40))
-    sampled = sample(
-        device.run,
-        Sampling(seconds=1, patience=60),
-        clock=device.clock,
-        wall=device.clock,
-        processor=device.processor,
-    )
+    sampled = sampled_on(device, Sampling(seconds=1, patience=60))
     assert not sampled.slow and sampled.left_out > 2000
     assert sampled.samples_ms == pytest.approx([10.0] * len(sampled.samples_ms))
     assert device.now < 42
@@ -141,18 +131,14 @@ def test_whoever_is_patient_gets_the_calm_processor():
 
 def test_too_little_of_a_calm_processor_does_not_stand_for_the_run():
     device = Slowed((0.25, 1e9))
-    sampled = sample(
-        device.run, Sampling(seconds=1), clock=device.clock, wall=device.clock, processor=device.processor
-    )
+    sampled = sampled_on(device, Sampling(seconds=1))
     assert sampled.slow
     assert max(sampled.samples_ms) == pytest.approx(15.0)
 
 
 def test_a_calm_processor_changes_nothing():
     watched, alone = Slowed(), FakeDevice(0.01)
-    first = sample(
-        watched.run, Sampling(seconds=5), clock=watched.clock, wall=watched.clock, processor=watched.processor
-    )
+    first = sampled_on(watched, Sampling(seconds=5))
     second = sample(alone.run, Sampling(seconds=5), clock=alone.clock, wall=alone.clock)
     assert first.samples_ms == pytest.approx(second.samples_ms)
     assert not first.slow and first.left_out == 0
