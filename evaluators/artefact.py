@@ -118,6 +118,7 @@ def build_artefact(
     quantized: "QuantizedNetwork | None" = None,
     trained: bool = True,
     float_format: str = "fp32",
+    half_weights: bool = False,
 ) -> Artefact:
     """Fold, quantize if asked, export, and put the result at `folder` in one step.
 
@@ -131,6 +132,7 @@ def build_artefact(
         trained: False when the weights only serve to measure latency.
         float_format: of what stays float in an int8 network (`hardware.float_format` knows what a device needs);
             an fp16 network is fp16 throughout.
+        half_weights: int8 weights use half their range (`devices.overflows_int8` knows which devices need it).
 
     Raises:
         UserError: a precision this release cannot build, int8 without calibration images, or `folder` holds
@@ -158,6 +160,7 @@ def build_artefact(
             batch=batch,
             calibration=calibration or (),
             quantized=quantized,
+            half_weights=half_weights,
         )
         if float_format == "fp16":
             from evaluators.graphs.half import write_half
@@ -237,6 +240,7 @@ def untrained_artefact(
     folder: Path,
     seed: int = 0,
     float_format: str = "fp32",
+    half_weights: bool = False,
 ) -> Artefact:
     """An artefact that serves to measure the latency of a candidate before it is trained.
 
@@ -264,6 +268,7 @@ def untrained_artefact(
         calibration=[noise_images(2, min(image_size, MAX_NOISE_SIZE), seed)] if int8 else None,
         trained=False,
         float_format=float_format,
+        half_weights=half_weights,
     )
 
 

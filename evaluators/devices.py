@@ -74,6 +74,21 @@ def named_device(name: str) -> "Hardware":
     )
 
 
+def overflows_int8(hardware: "Hardware") -> bool:
+    """Whether int8 weights must keep to half their range there, or sums of products no longer fit.
+
+    x86 CPUs without VNNI or AMX add two products of 8 bits in 16 bits and cut off what is too large: 255 * 127 twice
+    is, 255 * 64 twice is not. Both OpenVINO and ONNX Runtime use these instructions there.
+    """
+    if hardware.backend not in (OPENVINO, ONNXRUNTIME) or hardware.device != "cpu":
+        return False
+    import torch
+
+    able = torch.cpu.get_capabilities()
+    vnni = ("avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8")
+    return able.get("architecture") == "x86_64" and not any(able.get(name) for name in vnni)
+
+
 def nvidia_gpu(name: str, reason: str) -> "Hardware":
     """The NVIDIA GPU of this machine through TensorRT.
 

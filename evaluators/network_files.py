@@ -31,12 +31,14 @@ def write_graph(
     batch: int,
     calibration: Sequence[NDArray[np.float32]],
     quantized: "QuantizedNetwork | None",
+    half_weights: bool = False,
 ) -> tuple[str, ...]:
     """Write the folded network as ONNX; returns the layers of an int8 network that stay in float.
 
     Args:
         detector: training form; not changed.
         calibration: B,3,H,W batches for int8, unless there is a `quantized` network, which is written as it is.
+        half_weights: as of `quantize`.
     """
     import torch
 
@@ -53,6 +55,6 @@ def write_graph(
             if precision.kind == "int8":
                 from evaluators.quantization.ptq import quantize
 
-                float_layers = quantize(folded, calibration, precision)
+                float_layers = quantize(folded, calibration, precision, half_weights=half_weights)
         export_onnx(folded, file, image_size, batch)
     return float_layers

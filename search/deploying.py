@@ -76,6 +76,7 @@ def deploy(
     from evaluators.accuracy import PAPER, TorchEngine, judge
     from evaluators.artefact import build_artefact
     from evaluators.device_lock import working
+    from evaluators.devices import overflows_int8
     from evaluators.hardware import float_format
     from evaluators.latency import open_engine
 
@@ -120,6 +121,7 @@ def deploy(
             calibration=calibration_images(data, image_size, batch) if ranges_from_images else None,
             quantized=quantized,
             float_format=float_format(hardware),
+            half_weights=overflows_int8(hardware),
         )
     alive()
     measurement = None if measure is None else measure(artefact)

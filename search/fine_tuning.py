@@ -165,6 +165,7 @@ def _run(work: _Work, known: dict[str, Any]) -> dict[str, Any]:
 
 def _tune(work: _Work) -> TrainedNetwork:
     from evaluators.device_lock import working
+    from evaluators.devices import overflows_int8
     from search.training import fine_tune
 
     progress(f"fine-tuning as {work.candidate.precision.label}, teacher: {work.asked.distillation}")
@@ -177,6 +178,7 @@ def _tune(work: _Work) -> TrainedNetwork:
             weights=work.artefact.weights,
             calibration=calibration_images(work.data, work.options.image_size, BATCH_OF_ENGINE),
             distillation=work.asked.distillation,
+            half_weights=overflows_int8(work.hardware),
             on_progress=lambda now: watch(now, "qat"),
             device_guard=lambda: working(work.hardware.device),
         )

@@ -52,8 +52,15 @@ _CONFIG: dict[str, Any] = {
 }
 
 
+_HALF = 2.0  # of the scale: weights within -64..64, and twice 255 * 64 fits into 16 bits
+
+
 def quantize(
-    folded: "nn.Module", calibration: Sequence[NDArray[np.float32]], precision: Precision
+    folded: "nn.Module",
+    calibration: Sequence[NDArray[np.float32]],
+    precision: Precision,
+    *,
+    half_weights: bool = False,
 ) -> tuple[str, ...]:
     """Put fake quantizers into a folded network, in place, and calibrate them.
 
@@ -61,6 +68,7 @@ def quantize(
         folded: deploy form on the CPU, in eval mode.
         calibration: B,3,H,W batches (RGB, 0..1), at least one.
         precision: int8; `float_layers` of its layers, chosen by its metric, stay in float.
+        half_weights: use half the range for weights (`devices.overflows_int8` knows who needs it).
 
     Returns:
         Names of the layers left in float, most sensitive first.
@@ -79,6 +87,8 @@ def quantize(
     with quiet():
         try:
             insert_quantizers(folded, calibration)
+            if half_weights:
+                _halve_weights(folded)
         except AssertionError as error:  # what Model Optimizer says of a range that is no number
             raise WorkFailedError(
                 f"int8 needs ranges, and the values of this network overflow or are no numbers ({error}); "
@@ -110,6 +120,12 @@ def insert_quantizers(folded: "nn.Module", calibration: Sequence[NDArray[np.floa
 
     with denormals_flushed():
         mtq.quantize(folded, _CONFIG, run if calibration else None)
+
+
+def _halve_weights(folded: "nn.Module") -> None:
+    for name in quantized_layers(folded):
+        weights, _ = _quantizers(folded.get_submodule(name))
+        weights.amax = _HALF * weights.amax
 
 
 def _quantizable(folded: "nn.Module") -> int:

@@ -66,6 +66,7 @@ def fine_tune(
     weights: Path,
     calibration: Sequence[NDArray[np.float32]],
     distillation: str,
+    half_weights: bool = False,
     on_progress: ProgressCallback | None = None,
     device_guard: DeviceGuard = nullcontext,
 ) -> TrainedNetwork:
@@ -80,6 +81,7 @@ def fine_tune(
         weights: safetensors of the float network, in the training form.
         calibration: B,3,H,W batches that ranges are taken from and float layers chosen by.
         distillation: one of `QAT_DISTILLATIONS`.
+        half_weights: as of `quantize`.
 
     Raises:
         OutOfTime, TrainingDiverged, UserError: as of `train`, and as of `quantize`.
@@ -93,8 +95,8 @@ def fine_tune(
             exact = load_detector(candidate.model, len(data.class_names), weights)
         teacher = _teacher(exact, distillation)
         quantized = fuse(exact)
-        kept = quantize(quantized, calibration, candidate.precision)
-        name = _name(candidate, data, options, weights, calibration, distillation, kept)
+        kept = quantize(quantized, calibration, candidate.precision, half_weights=half_weights)
+        name = _name(candidate, data, options, weights, calibration, distillation, half_weights, kept)
 
         def begin(retry: str) -> Run:
             torch.manual_seed(options.seed)
@@ -128,6 +130,7 @@ def _name(
     weights: Path,
     calibration: Sequence[NDArray[np.float32]],
     distillation: str,
+    half_weights: bool,
     float_layers: Sequence[str],
 ) -> str:
     """Digest of everything that decides the weights; which layers stay in float may depend on the rounding."""
@@ -143,6 +146,7 @@ def _name(
             "start": content(weights),
             "calibration": seen.hexdigest(),
             "distillation": distillation,
+            "half_weights": half_weights,
             "float_layers": list(float_layers),
         }
     )

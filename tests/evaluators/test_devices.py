@@ -46,6 +46,23 @@ def test_a_gpu_of_openvino_by_name(monkeypatch):
     assert float_format(gpu) == "fp32"
 
 
+@pytest.mark.parametrize(
+    ("capabilities", "name", "overflows"),
+    [
+        ({"architecture": "x86_64", "avx2": True, "avx512_vnni": False}, "cpu", True),
+        ({"architecture": "x86_64", "avx512_vnni": True}, "cpu", False),
+        ({"architecture": "x86_64", "avx_vnni": True}, "onnxruntime:cpu", False),
+        ({"architecture": "x86_64"}, "onnxruntime:cpu", True),
+        ({"architecture": "aarch64"}, "cpu", False),
+        ({"architecture": "x86_64"}, "t4", False),
+    ],
+)
+def test_int8_overflows_on_x86_cpus_without_vnni(monkeypatch, capabilities, name, overflows):
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: capabilities)
+    monkeypatch.setattr("evaluators.hardware.has_nvidia_gpu", lambda: False)
+    assert devices.overflows_int8(resolve_hardware(name)) is overflows
+
+
 def test_onnx_runtime_on_nvidia_shares_the_lock_of_tensorrt(monkeypatch):
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: list(devices.PROVIDERS.values()))
     gpu = named_device("onnxruntime:tensorrt")

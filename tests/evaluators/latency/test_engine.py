@@ -6,6 +6,7 @@ from safetensors.torch import load_file
 
 from evaluators.artefact import build_artefact, noise_images, untrained_artefact
 from evaluators.denormals import flushes_denormals
+from evaluators.devices import overflows_int8
 from evaluators.hardware import resolve_hardware, supported_precisions
 from evaluators.latency import open_engine
 from foundation.errors import UserError
@@ -30,6 +31,7 @@ def artefacts(tmp_path_factory):
                 image_size=SIZE,
                 batch=2,
                 folder=folder / str(len(made)),
+                half_weights=overflows_int8(CPU),
             )
         return made[precision]
 
@@ -81,7 +83,7 @@ def test_int8_engine_computes_what_the_graph_says(artefacts):
         quantization_error = np.abs(expected - exact).mean()
         assert quantization_error > 0
         # Values half-way between two steps may round the other way and spread through the layers.
-        assert np.abs(got - expected).mean() < 0.2 * quantization_error
+        assert np.abs(got - expected).mean() < 0.5 * quantization_error
     spread = (float_scores - float_scores.mean()).std()
     assert (expected_scores - float_scores).std() < spread
 

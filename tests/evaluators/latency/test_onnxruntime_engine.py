@@ -6,6 +6,7 @@ import onnxruntime
 import pytest
 
 from evaluators.artefact import noise_images, untrained_artefact
+from evaluators.devices import overflows_int8
 from evaluators.hardware import resolve_hardware
 from evaluators.latency import Sampling, measure, open_engine
 from evaluators.latency.onnxruntime_engine import OnnxRuntimeEngine
@@ -22,7 +23,12 @@ def artefacts(tmp_path_factory):
     folder = tmp_path_factory.mktemp("artefacts")
     return {
         precision.kind: untrained_artefact(
-            tiny_candidate(precision), num_classes=3, image_size=SIZE, batch=2, folder=folder / precision.kind
+            tiny_candidate(precision),
+            num_classes=3,
+            image_size=SIZE,
+            batch=2,
+            folder=folder / precision.kind,
+            half_weights=overflows_int8(CPU),
         )
         for precision in (Precision(), INT8)
     }

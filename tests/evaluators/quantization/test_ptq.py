@@ -44,6 +44,17 @@ def test_every_convolution_is_quantized_and_nothing_else(folded):
     assert on == expected
 
 
+def test_half_the_range_of_weights_is_used_where_asked(folded):
+    layer = folded.backbone.stage2.down.conv
+    per_output = layer.weight.abs().amax((1, 2, 3))
+    ptq.quantize(folded, IMAGES, INT8, half_weights=True)
+    layer = folded.backbone.stage2.down.conv
+    torch.testing.assert_close(layer.weight_quantizer.amax.flatten(), 2 * per_output)
+    steps = layer.weight_quantizer(layer.weight) / (2 * per_output[:, None, None, None] / 127)
+    assert round(float(steps.abs().max())) in (63, 64)
+    torch.testing.assert_close(steps, steps.round(), rtol=0, atol=1e-3)
+
+
 def test_scales_are_the_largest_absolute_values(folded):
     inputs = []
     layer = folded.backbone.stage2.down.conv
