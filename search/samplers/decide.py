@@ -16,6 +16,7 @@ from search.samplers.values import GIVEN, Choice, Goal, Observation, Params, Sou
 
 _FIRST_RISK = 0.5  # of being over the limit, in the first look at a space whose latencies are learnt
 LOW_PER_HIGH = 1.0  # cost that may go to cheaper rungs for each evaluation on the last one
+_LOW_LEAST = 0.25  # cost that goes to each cheaper rung at least: what teaches most for its cost
 
 
 def decide(source: Source, seen: Sequence[Observation], goal: Goal, seed: int) -> Choice | None:
@@ -38,7 +39,17 @@ def decide(source: Source, seen: Sequence[Observation], goal: Goal, seed: int) -
         return _by_design(source, here, seen, goal, pool, seed)
     for rung in range(judged):
         here = with_rung(source, here, seen, rung, seed)
-    score, why = scores(source, here, seen, goal, pool, judged, seed)
+    owed = _owed(seen, goal)
+    if owed < last:
+        tried = _tried(source, seen, owed)
+        new = [row for row in pool if source.key(here.params[row]) not in tried]
+        pool, owed = (np.array(new), owed) if new else (pool, last)
+    asks_cheaper = any(cost < GIVEN for cost in goal.costs[:-1])
+    # of the rung that is asked, lest the kinds of question fall in step with the change of rungs
+    turn = sum(one.rung == owed for one in seen)
+    score, why = scores(
+        source, here, seen, goal, pool, judged, turn, seed, elsewhere=owed < last or not asks_cheaper
+    )
     best = int(np.argmax(score))
     row = int(pool[best])
     rung = _next_rung(source, here.params[row], seen, goal)
@@ -74,6 +85,25 @@ def _by_design(
     row = next_of_design(here.features.matrix, latency, pool, asked, size, seed)
     params = here.params[row]
     return Choice(params, _next_rung(source, params, seen, goal), "a first look, spread over latency")
+
+
+def _owed(seen: Sequence[Observation], goal: Goal) -> int:
+    """The lowest cheaper rung that has not had its least share of the cost; the last one when all have.
+
+    A candidate that climbs asks a cheaper rung once, and the search stays with those that have climbed. Without a share
+    of its own the cheaper rung would be hardly asked, while many questions there cost what one dear one does.
+    """
+    last = len(goal.costs) - 1
+    high = sum(one.rung == last for one in seen)
+    for rung, cost in enumerate(goal.costs[:-1]):
+        count = sum(one.rung == rung for one in seen)
+        if cost < GIVEN and (count + 1) * cost <= _LOW_LEAST * (high + 1):
+            return rung
+    return last
+
+
+def _tried(source: Source, seen: Sequence[Observation], rung: int) -> set[str]:
+    return {source.key(one.params) for one in seen if one.rung == rung}
 
 
 def _next_rung(source: Source, params: Params, seen: Sequence[Observation], goal: Goal) -> int:

@@ -50,11 +50,18 @@ def scores(
     goal: Goal,
     pool: Array,
     judged: int,
+    turn: int,
     seed: int,
+    *,
+    elsewhere: bool = True,
 ) -> tuple[Array, Callable[[int], str]]:
     """What each row of the pool promises, and words for it.
 
     Judged by a cheaper rung, the front is that of the candidates which have been on the last one already.
+
+    Args:
+        turn: number of the question, by which the kinds of question take turns.
+        elsewhere: whether some questions go where nothing was asked; a cheaper rung is the better place for them.
     """
     last = len(goal.costs) - 1
     rows, values, noise = observed(source, here, seen, judged)
@@ -94,10 +101,11 @@ def scores(
             f"{1 + int((gain > gain[best]).sum())} for the best within the limit"
         )
 
-    presses, rest = divmod(len(seen), PRESS_EVERY[goal.focus])
-    if rest:
+    presses, rest = divmod(turn, PRESS_EVERY[goal.focus])
+    looks = presses % _LOOK_ELSEWHERE_EVERY != 0
+    if rest or (looks and not elsewhere):
         return (_unit(area) + _OTHER * _unit(gain)) * here.within[pool], why
-    if presses % _LOOK_ELSEWHERE_EVERY == 0:
+    if not looks:
         return (_OTHER * _unit(area) + _unit(gain)) * here.within[pool], why
     unlike = _unlike(here, pool, mean, asked)
     return _unit(unlike) * here.within[pool], lambda best: f"unlike all known good ones; {why(best)}"

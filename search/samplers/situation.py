@@ -116,16 +116,17 @@ def permitted(here: Situation, goal: Goal, risk: float) -> Array:
 def with_rung(
     source: Source, here: Situation, seen: Sequence[Observation], rung: int, seed: int
 ) -> Situation:
-    """The features with what is believed of, or known from, a cheaper rung as one more figure."""
+    """The features with what is believed of a cheaper rung as one more figure.
+
+    Believed also where it was evaluated: what its neighbours showed takes some of the chance out of one cheap look.
+    """
     rows, values, noise = observed(source, here, seen, rung)
     if len(rows) < 5:
         return here
     belief = believe(here.features, rows, values, noise, np.arange(len(here.params)), seed=seed)
-    column = belief.mean.copy()
-    exact = noise == 0
-    column[rows[exact]] = values[exact]
-    low, high = np.quantile(column[np.concatenate([rows, here.pool])], [0.02, 0.98])
-    column = np.clip((column - low) / max(high - low, 1e-12), 0.0, 1.0)
+    some = belief.mean[np.concatenate([rows, here.pool])]
+    low, high = np.quantile(some, 0.02), some.max()  # poor ones may be alike; the best must not be
+    column = np.clip((belief.mean - low) / max(high - low, 1e-12), 0.0, 1.0)
     old = here.features
     name = f"rung {rung}"
     added = Features(

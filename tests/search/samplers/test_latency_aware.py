@@ -158,6 +158,21 @@ def test_rungs_are_climbed_from_below() -> None:
     assert columns["ap"][high].max() > best - 3.0
 
 
+def test_a_cheaper_rung_gets_its_share_and_the_looks_elsewhere() -> None:
+    columns = table().columns
+    study = new_study(sampler(costs=(0.05, 1.0)))
+    count, unlike = [0, 0], [0, 0]
+    for _ in range(34):
+        trial = ask(study)
+        rung, here = int(trial.params[RUNG]), row(trial)
+        left = sum(columns["ms"] <= LIMIT) - count[0]
+        assert rung == 0 or left == 0 or 0.05 * (count[0] + 1) > 0.25 * (count[1] + 1)
+        count[rung] += 1
+        unlike[rung] += "unlike" in study.trials[-1].user_attrs[WHY]
+        study.tell(trial, [(columns["quick"], columns["ap"])[rung][here], columns["ms"][here]])
+    assert count[1] > 3 and unlike[0] > 0 and unlike[1] == 0
+
+
 def test_promotion_prefers_gain_and_drops_the_hopeless() -> None:
     small = table()
     source = TableSource(small, {"ms": small.columns["ms"]}, "ms", 0.0, LIMIT)
@@ -222,7 +237,7 @@ def test_an_uncertain_value_is_no_point_of_the_front_and_is_not_promoted(
         return front_steps(ap, *rest)
 
     monkeypatch.setattr("search.samplers.scores.front_steps", spy)
-    scores(source, here, part, goal, here.pool, 0, 0)
+    scores(source, here, part, goal, here.pool, 0, len(seen), 0)
     assert len(told) == len(seen) - 1 and 1000.0 not in told
 
 
@@ -239,7 +254,7 @@ def test_every_second_pressing_question_goes_where_nothing_like_it_was_asked() -
         ]
         here = situation(source, seen, Goal(LIMIT), 0, 0)
         assert here is not None
-        score, why = scores(source, here, seen, Goal(LIMIT), here.pool, 0, 0)
+        score, why = scores(source, here, seen, Goal(LIMIT), here.pool, 0, len(seen), 0)
         best = int(np.argmax(score))
         reasons[count] = why(best)
         if count == 10:
