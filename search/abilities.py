@@ -6,7 +6,6 @@ from yolov6space.space import Space
 
 # Described by the space and not trained or chosen yet: dimension -> what can be done.
 _ABLE = {
-    "quantization": ("ptq",),
     "sensitivity_metric": ("mse", "cosine", "snr"),
 }
 

@@ -11,6 +11,7 @@ LONGER_TRAINING = 4.0  # a finalist gets at most this many times the epochs of e
 MAX_EPOCHS = 300
 MIN_EPOCHS = 2
 DEPLOY_SECONDS = 12.0  # export, quantization, latency and AP of one candidate, before any was seen
+TUNING_STEP = 1.4  # times a training step: QAT is float32 and has a teacher, but no branches; likewise
 STARTING_SECONDS = 20.0  # of the processes that share a training, and of the one that deploys it; likewise
 
 
@@ -61,6 +62,8 @@ class TimePlan:
         cost: training cost timed on this machine before the run.
         clock: seconds, monotonic.
         slower: how much longer trainings really take (loading, a busy machine); learnt from finished jobs.
+        processes: that share a training; `cost` is of all of them.
+        tuning: how many times a training step in one process a step of QAT takes; learnt from finished jobs.
     """
 
     budget_s: float | None
@@ -69,6 +72,8 @@ class TimePlan:
     started: float = field(init=False)
     deploy_seconds: float = DEPLOY_SECONDS
     slower: float = 1.3
+    processes: int = 1
+    tuning: float = TUNING_STEP
 
     def __post_init__(self) -> None:
         self.started = self.clock()
@@ -89,6 +94,10 @@ class TimePlan:
         """Predicted seconds of training on `images` for `epochs`, and deploying, a network of this cost."""
         return images * epochs * self._per_image(gflops) + self.deploy_seconds
 
+    def tuning_seconds(self, gflops: float, images: int, epochs: int) -> float:
+        """Predicted seconds of QAT on `images` for `epochs`, which one process does alone."""
+        return images * epochs * self._per_image(gflops) * self.processes * self.tuning
+
     def epochs_within(self, seconds: float, gflops: float, images: float) -> int:
         """Most epochs over so many images that fit into `seconds`, deployment included; may be zero."""
         fitting = (seconds - self.deploy_seconds) / (images * self._per_image(gflops))
@@ -100,6 +109,12 @@ class TimePlan:
             seen = training_s / images_seen / self.cost.seconds_per_image(gflops)
             self.slower = 0.5 * self.slower + 0.5 * seen
         self.deploy_seconds = 0.5 * self.deploy_seconds + 0.5 * deploy_s
+
+    def learn_tuning(self, gflops: float, images_seen: int, seconds: float) -> None:
+        """Correct the prediction of QAT likewise."""
+        expected = self.tuning_seconds(gflops, images_seen, 1)
+        if expected > 0 and seconds > 0:
+            self.tuning *= 0.5 + 0.5 * seconds / expected
 
     def _per_image(self, gflops: float) -> float:
         return self.slower * self.cost.seconds_per_image(gflops)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.budget import TimePlan
 from search.early import ap_to_beat
-from search.effort import all_epochs, teaching_cost
+from search.effort import all_epochs, qat_epochs, teaching_cost
 from search.estimates import Estimator
 from search.evidence import deployed_evidence, in_words
 from search.finalists import Finalists
@@ -212,6 +212,8 @@ class Conductor:
         evidence = deployed_evidence(result)
         besides_training = result["deployed"]["seconds"] + result.get("starting_seconds", 0.0)
         self.plan.learn(gflops, result["images_seen"], result["training_seconds"], besides_training)
+        if "tuning" in result:
+            self.plan.learn_tuning(self._knowledge.gflops(candidate), **result["tuning"])
         words = in_words(evidence, trial)
         if trial.state is TrialState.RUNNING:
             self.repository.finish(trial.id, **evidence.to_store())
@@ -290,5 +292,6 @@ class Conductor:
         return self._knowledge.beliefs()
 
     def _training_seconds(self, candidate: Candidate, epochs: int) -> float:
-        passes = all_epochs(candidate.model, epochs)
-        return self.plan.seconds_for(self._knowledge.gflops(candidate), self.policy.train_images, passes)
+        gflops, images = self._knowledge.gflops(candidate), self.policy.train_images
+        tuning = self.plan.tuning_seconds(gflops, images, qat_epochs(candidate, epochs))
+        return self.plan.seconds_for(gflops, images, all_epochs(candidate.model, epochs)) + tuning

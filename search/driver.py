@@ -159,7 +159,9 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
             f"{options.target_ms:g} ms"
         )
         besides = seconds_besides_training(bench.processes)
-        plan = TimePlan(budget_s=options.time_budget_s, cost=training, deploy_seconds=besides)
+        plan = TimePlan(
+            budget_s=options.time_budget_s, cost=training, deploy_seconds=besides, processes=bench.processes
+        )
         study = known
         follower = StudyFollower(repository, study.id)
         view = SearchView(

@@ -1,10 +1,13 @@
 """How much more than a plain training some trainings take, before anything was timed. Knows no torch."""
 
+from search.options import QAT_EPOCHS
 from yolov6space.candidate import Candidate, ModelSpec
 
 # Of the epochs, on top of them; the paper searches on other data and leaves the length open.
 SCALES_SHARE = 0.1
 TEACHER_SHARE = 1 / 3  # a forward pass, which is a teacher's part, is a third of a training step
+
+QAT_SHARE = 0.1  # of the epochs of the float training before it
 
 
 def scale_search_epochs(epochs: int) -> int:
@@ -30,3 +33,10 @@ def epochs_share(model: ModelSpec) -> float:
 def teaching_cost(candidate: Candidate) -> float:
     """How many times a plain step's time a step of this candidate takes when it has its own like for a teacher."""
     return 1.0 + TEACHER_SHARE if candidate.recipe.distillation == "self" else 1.0
+
+
+def qat_epochs(candidate: Candidate, epochs: int) -> int:
+    """Epochs of QAT after a float training of so many; 0 for a candidate that asks for none."""
+    if candidate.precision.scheme != "qat":
+        return 0
+    return max(1, min(QAT_EPOCHS, round(QAT_SHARE * epochs)))

@@ -13,7 +13,7 @@ from typing import Any
 
 from evaluators.artefact import WEIGHTS_FILE
 from search.budget import LONGER_TRAINING, TimePlan
-from search.effort import all_epochs, epochs_share, teaching_cost
+from search.effort import all_epochs, epochs_share, qat_epochs, teaching_cost
 from search.evidence import DeployedEvidence, over_target
 from search.knowledge import Knowledge
 from search.roles import View
@@ -223,14 +223,23 @@ class Finalists:
         images, passes = self.knowledge.policy.train_images, all_epochs(candidate.model, before.begun.epochs)
         deploying = self.plan.deploy_seconds
         training = self.plan.seconds_for(self._gflops(candidate), images, passes) - deploying
-        return training * (1 - before.done) + deploying <= self.plan.left() * SHARE_OF_LAST
+        after = self._tuning_seconds(candidate, before.begun.epochs) + deploying
+        return training * (1 - before.done) + after <= self.plan.left() * SHARE_OF_LAST
 
     def _epochs(self, candidate: Candidate, seconds: float) -> int:
         """As many as fit into so many seconds, up to what a longer training is."""
         policy = self.knowledge.policy
         images = policy.train_images * epochs_share(candidate.model)
         most = round(policy.epochs * LONGER_TRAINING)
-        return min(most, self.plan.epochs_within(seconds, self._gflops(candidate), images))
+        longest = min(most, self.plan.epochs_within(seconds, self._gflops(candidate), images))
+        training = seconds - self._tuning_seconds(candidate, longest)
+        return min(longest, self.plan.epochs_within(training, self._gflops(candidate), images))
+
+    def _tuning_seconds(self, candidate: Candidate, epochs: int) -> float:
+        """Of the QAT after a longer training of so many epochs; 0 for a candidate that asks for none."""
+        policy = self.knowledge.policy
+        tuning = qat_epochs(candidate, policy.epochs + epochs)
+        return self.plan.tuning_seconds(self.knowledge.gflops(candidate), policy.train_images, tuning)
 
     def _done_for_another(self, candidate: Candidate, past: Mapping[int, Past]) -> int | None:
         """Epochs of the longer training of a network that differs in precision alone: its weights serve again."""
@@ -238,7 +247,8 @@ class Finalists:
             before = past.get(trial.id, Past())
             same = Candidate.from_dict(trial.spec).training_key == candidate.training_key
             if same and before.trained and before.begun is not None:
-                return before.begun.epochs
+                tuning = self._tuning_seconds(candidate, before.begun.epochs)
+                return before.begun.epochs if tuning <= self.plan.left() * SHARE_OF_LAST else None
         return None
 
     def _gflops(self, candidate: Candidate) -> float:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from foundation.cli import progress
 from foundation.errors import UserError
 from search.deploying import calibration_images, deploy, describe_artefact
+from search.job_qat import PHASE, qat_protocol
 from search.options import DEFAULT_TRAIN_BATCH, QAT_EPOCHS, QAT_LR
 from search.single_record import claimed, is_intact, trained_before, write_record
 from search.single_watch import Watch
@@ -179,7 +180,7 @@ def _tune(work: _Work) -> TrainedNetwork:
             calibration=calibration_images(work.data, work.options.image_size, BATCH_OF_ENGINE),
             distillation=work.asked.distillation,
             half_weights=overflows_int8(work.hardware),
-            on_progress=lambda now: watch(now, "qat"),
+            on_progress=lambda now: watch(now, PHASE),
             device_guard=lambda: working(work.hardware.device),
         )
 
@@ -202,13 +203,7 @@ def _deploy(work: _Work, tuned: TrainedNetwork) -> dict[str, Any]:
         training={"weights_sha256": artefact.meta.weights_sha256},
         quantized=load_quantized(candidate.model, classes, tuned.weights),
         opened=open_engine_process,
-        quantizing={
-            "qat_epochs": tuned.epochs,
-            "qat_lr": tuned.lr,
-            "qat_batch": tuned.batch,
-            "qat_seed": tuned.seed,
-            "qat_distillation": work.asked.distillation,
-        },
+        quantizing=qat_protocol(tuned, work.asked.distillation),
     )
     return {
         "network": str(work.asked.network),

@@ -21,9 +21,11 @@ from yolov6space.candidate import digest
 if TYPE_CHECKING:
     from evaluators.data import DetectionData
     from search.stages import Bench, TrainJob
-    from search.training import TrainedNetwork, TrainingProgress
+    from search.training import TrainedNetwork, TrainingOptions, TrainingProgress
     from yolov6space.candidate import Candidate
 
+
+RECORD = "trained.json"
 
 Training = Callable[..., "TrainedNetwork"]
 Report = Callable[["TrainingProgress"], None]
@@ -51,8 +53,6 @@ def weights_of(
         JudgementError: the weights to start from are gone.
         OutOfTime, TrainingDiverged, UserError: as of `search.training.train`.
     """
-    from search.training import TrainedNetwork
-
     if not job.distils:
         candidate = dataclasses.replace(
             candidate, recipe=dataclasses.replace(candidate.recipe, distillation="none")
@@ -61,16 +61,30 @@ def weights_of(
     if start is not None and not start.is_file():
         raise JudgementError(f"cannot be trained longer, its weights are gone: {start}")
     folder = Path(bench.folder) / "weights" / f"{candidate.training_key}-{weights_digest(job, bench, data)}"
-    record = folder / "trained.json"
-    if record.exists():
-        known = TrainedNetwork(**json.loads(record.read_text()))
-        weights = folder / Path(known.weights).name
-        if known.epochs == job.epochs and weights.is_file():
-            return dataclasses.replace(known, weights=weights)
-    record.unlink(missing_ok=True)
+    known = remembered(folder)
+    if known is not None and known.epochs == job.epochs:
+        return known
+    (folder / RECORD).unlink(missing_ok=True)
     trained = run(partial(_train, job, candidate, bench, data, folder, start), on_progress)
-    write_text_whole(record, json.dumps({**asdict(trained), "weights": trained.weights.name}))
+    remember(folder, trained)
     return trained
+
+
+def remembered(folder: Path) -> TrainedNetwork | None:
+    """What a training that came to its end left there; None without one, or without its weights."""
+    from search.training import TrainedNetwork
+
+    record = folder / RECORD
+    if not record.exists():
+        return None
+    known = TrainedNetwork(**json.loads(record.read_text()))
+    weights = folder / Path(known.weights).name
+    return dataclasses.replace(known, weights=weights) if weights.is_file() else None
+
+
+def remember(folder: Path, trained: TrainedNetwork) -> None:
+    """Leave a finished training for `remembered`; in one step, once its weights are there."""
+    write_text_whole(folder / RECORD, json.dumps({**asdict(trained), "weights": trained.weights.name}))
 
 
 def _train(
@@ -89,28 +103,43 @@ def _train(
         sharers: processes that share the memory of this machine; None for the workers of the bench.
         named: for `search.training.train`.
     """
-    from search.training import Teacher, TrainingOptions, train
-    from search.training.data.cache import affordable_mib
+    from search.training import Teacher, train
 
-    deadline = None if job.deadline is None else time.monotonic() + job.deadline - time.time()
-    options = TrainingOptions(
-        epochs=job.epochs,
-        image_size=bench.size_of(candidate),
-        batch=bench.train_batch,
-        seed=bench.seed,
-        threads=bench.threads,
-        deadline=deadline,
-        cache_mib=affordable_mib(sharers or bench.workers),
-    )
     return train(
         candidate,
         data,
-        options,
+        options_of(job, candidate, bench, epochs=job.epochs, sharers=sharers),
         folder=folder,
-        device_guard=lambda: _not_while_measuring(bench),
+        device_guard=lambda: not_while_measuring(bench),
         init_weights=start,
         teacher=Teacher(candidate.model, start) if start is not None and job.distils else None,
         **named,
+    )
+
+
+def options_of(
+    job: TrainJob,
+    candidate: Candidate,
+    bench: Bench,
+    *,
+    epochs: int,
+    lr: float | None = None,
+    sharers: int | None = None,
+) -> TrainingOptions:
+    """Of a training that belongs to the job, as seen from the process that trains (`sharers`: see `_train`)."""
+    from search.training import TrainingOptions
+    from search.training.data.cache import affordable_mib
+
+    deadline = None if job.deadline is None else time.monotonic() + job.deadline - time.time()
+    return TrainingOptions(
+        epochs=epochs,
+        image_size=bench.size_of(candidate),
+        batch=bench.train_batch,
+        seed=bench.seed,
+        lr=lr,
+        threads=bench.threads,
+        deadline=deadline,
+        cache_mib=affordable_mib(sharers or bench.workers),
     )
 
 
@@ -127,7 +156,7 @@ def weights_digest(job: TrainJob, bench: Bench, data: DetectionData) -> str:
     return digest([data.fingerprint, list(data.class_names), settings, start])
 
 
-def _not_while_measuring(bench: Bench) -> AbstractContextManager[None]:
+def not_while_measuring(bench: Bench) -> AbstractContextManager[None]:
     """Training and measuring share a CPU: a step waits while somebody measures there."""
     from evaluators.device_lock import working
     from evaluators.latency import resolve_hardware

@@ -49,7 +49,8 @@ def train_jointly_and_deploy(
     outcome = _deployed(job, bench, alive)
     if "deployed" not in outcome:
         return outcome
-    busy = outcome["training_seconds"] + outcome["deployed"]["seconds"]
+    tuning = outcome.get("tuning", {}).get("seconds", 0.0)
+    busy = outcome["training_seconds"] + tuning + outcome["deployed"]["seconds"]
     return {**outcome, "starting_seconds": max(0.0, time.monotonic() - began - busy)}
 
 

@@ -93,7 +93,7 @@ A detector of the YOLOv6 family, found by study `{study.name}`: trial {trial.num
 
 {_architecture(candidate)}
 - cost: {(trial.params or 0) / 1e6:.2f} M parameters, {(trial.flops or 0) / 1e9:.2f} GFLOPs at {size} px (2 x MAC)
-- precision: {candidate.precision.label}
+- precision: {candidate.precision.label}{_tuning(deployed.protocol)}
 - classes: {", ".join(settings["classes"])}
 - data: {settings["data"]["name"]}: {settings["data"]["description"]}
 - trained for {deployed.epochs:.0f} epochs {_origin(deployed.protocol)}, one seed ({seed})
@@ -115,6 +115,16 @@ def _origin(protocol: Mapping[str, Any]) -> str:
     if teacher and teacher == start:
         return f"{words}, which are its teacher too"
     return f"{words}, with a teacher (SHA-256 {teacher})" if teacher else words
+
+
+def _tuning(protocol: Mapping[str, Any]) -> str:
+    """How QAT made an int8 network; empty where it did not."""
+    if protocol.get("quantization") != "qat":
+        return ""
+    return (
+        f", fine-tuned after training with int8 in the loop (QAT): {protocol['qat_epochs']} epochs at a rate of "
+        f"{protocol['qat_lr']:g}, {protocol['qat_distillation']} distillation from its own float weights"
+    )
 
 
 def _architecture(candidate: Candidate) -> str:

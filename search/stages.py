@@ -17,6 +17,7 @@ from foundation.scratch import Scratch
 from search.budget import TrainingCost
 from search.deploying import deploy, describe_artefact
 from search.estimates import deployable, judging_hardware
+from search.job_qat import fine_tuned
 from search.job_weights import weights_digest, weights_of
 from yolov6space.candidate import Candidate
 
@@ -191,7 +192,9 @@ def train_and_deploy(
     measure: Callable[[Artefact, Bench], dict[str, Any]] = measure_here,
     alive: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Train, build the artefact, judge that very artefact: latency on the device, AP through its engine.
+    """Train, fine-tune where the candidate asks for QAT, build the artefact, judge that very artefact.
+
+    Latency is measured on the device, AP through the engine.
 
     Args:
         measure: latency of the artefact as JSON values; where several workers share a device, one process measures.
@@ -199,11 +202,11 @@ def train_and_deploy(
 
     Returns:
         `trained` and `deployed` evaluations, the deployed `measurement` (None where the device is not here) and
-        the `artefact`, as JSON values.
+        the `artefact`, as JSON values; after QAT `tuning` tells its seconds and pictures.
 
     Raises:
         OutOfTime: the job would not end before its deadline.
-        TrainingDiverged: the loss became non-finite.
+        TrainingDiverged: the loss became non-finite, in training or in QAT.
     """
     from evaluators.latency import resolve_hardware
     from search.training import load_detector
@@ -213,6 +216,7 @@ def train_and_deploy(
     wanted = resolve_hardware(bench.hardware)
     built = deployable(candidate, wanted)
     trained = weights_of(job, candidate, bench, data, on_progress)
+    tuned = fine_tuned(job, candidate, bench, data, trained.weights, on_progress, alive)
     epochs = job.epochs + job.epochs_before
     started = time.perf_counter()
     result = deploy(
@@ -233,8 +237,10 @@ def train_and_deploy(
         ap_to_beat=job.ap_to_beat,
         measure=None if wanted.estimated else lambda artefact: measure(artefact, bench),
         alive=alive,
+        **(tuned.to_deploy if tuned else {}),
     )
     return {
+        **(tuned.to_tell if tuned else {}),
         "trained": {**result.trained, "seconds": trained.seconds, "epochs": epochs},
         "deployed": {**result.deployed, "seconds": time.perf_counter() - started, "epochs": epochs},
         "measurement": result.measurement,

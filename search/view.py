@@ -93,8 +93,9 @@ class SearchView:
         if self._now is None:
             return "measuring latency"
         trial, progress = self._now
+        phase = f"{progress['phase']}: " if progress.get("phase") else ""
         return (
-            f"training {trial.number} {trial.title}: epoch {progress['epoch']}/{progress['epochs']}, "
+            f"training {trial.number} {trial.title}: {phase}epoch {progress['epoch']}/{progress['epochs']}, "
             f"loss {progress['loss']:.2f}, {progress['images_per_second']:.0f} images/s"
         )
 

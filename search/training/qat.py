@@ -95,7 +95,8 @@ def fine_tune(
             exact = load_detector(candidate.model, len(data.class_names), weights)
         teacher = _teacher(exact, distillation)
         quantized = fuse(exact)
-        kept = quantize(quantized, calibration, candidate.precision, half_weights=half_weights)
+        with device_guard():
+            kept = quantize(quantized, calibration, candidate.precision, half_weights=half_weights)
         name = _name(candidate, data, options, weights, calibration, distillation, half_weights, kept)
 
         def begin(retry: str) -> Run:
