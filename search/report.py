@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from charts.published import published_points
 from evaluators.hardware import ESTIMATE
-from storage.front import of_a_part, pareto_front
+from search.ptq_loss import lost_by_ptq
+from storage.front import best_feasible, of_a_part, pareto_front
 from storage.states import TrialState
 from storage.urls import mask
 from yolov6space.candidate import Candidate
@@ -142,6 +143,13 @@ def print_report(result: SearchResult, plots: Mapping[str, Path]) -> None:
         shares = list(result.beliefs.importance.items())[:MATTERING]
         words = ", ".join(f"{name} {share:.0%}" for name, share in shares)
         console.print(f"mattered: {words} (share of predicted AP, estimated)", highlight=False)
+    best = best_feasible(result.trials)
+    lost = None if best is None else lost_by_ptq(best)
+    if best is not None and lost is not None:
+        console.print(
+            f"int8:     trial {best.number} lost AP {lost:.3f} to PTQ; search.qat may bring a part of it back",
+            highlight=False,
+        )
     for name, path in plots.items():
         console.print(f"{name + ':':9} {path}", highlight=False, soft_wrap=True)
     console.print("next:", highlight=False)
@@ -154,9 +162,13 @@ def next_commands(result: SearchResult) -> list[str]:
     name, target = result.study.name, result.study.target_latency_ms
     storage = [] if result.asked.storage is None else ["--storage", mask(result.asked.storage)]
     commands = []
-    if pareto_front(result.trials):
-        best = ["--study", name, "--best-under", f"{target}ms", "--out", "best", *storage]
-        commands.append(shlex.join(["python", "-m", "search.export", *best]))
+    best = best_feasible(result.trials)
+    if best is not None:
+        chosen = ["--study", name, "--best-under", f"{target}ms", "--out", "best", *storage]
+        commands.append(shlex.join(["python", "-m", "search.export", *chosen]))
+        if lost_by_ptq(best) is not None:
+            tuning = ["best", "--data", result.asked.data, "--out", "best-int8"]
+            commands.append(shlex.join(["python", "-m", "search.qat", *tuning]))
     commands.append(shlex.join(["python", "-m", "dashboard", *storage]))
     commands.append("the same command again, to search on")
     return commands

@@ -154,5 +154,6 @@ def test_labels():
     assert (
         precision_label({"precision": {"kind": "int8", "scheme": "ptq", "float_layers": 3}}) == "int8 ptq +3f"
     )
+    assert precision_label({"precision": {"kind": "int8", "scheme": "qat", "float_layers": 0}}) == "int8 qat"
     assert precision_label({}) == ""
     assert describe({"image_size": 320, "iou": 0.65, "nested": {"a": 1}}) == "image size 320, iou 0.65"
