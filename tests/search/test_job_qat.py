@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from evaluators.artefact import Artefact, load_artefact
 from evaluators.data import DetectionData
-from search import job_qat, training
+from search import job_qat, joint_trial, training
 from search.budget import TimePlan, TrainingCost
 from search.effort import qat_epochs
 from search.job_qat import fine_tuned
@@ -209,3 +209,23 @@ def test_the_model_card_says_how_qat_made_the_network() -> None:
     assert _tuning({"precision": "int8 ptq"}) == ""
     told = {"quantization": "qat", "qat_epochs": 3, "qat_lr": 1e-4, "qat_distillation": "channel-wise"}
     assert "QAT): 3 epochs at a rate of 0.0001, channel-wise distillation" in _tuning(told)
+
+
+def test_time_of_qat_in_one_process_is_no_time_of_starting_several(
+    qat: Candidate, here: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"deployed": {"seconds": 0.0}, "training_seconds": 0.0}
+    monkeypatch.setattr(joint_trial, "weights_of", no_weights)
+    outcomes = []
+    for tuning in ({}, {"tuning": {"seconds": 1000.0, "images_seen": 1}}):
+        monkeypatch.setattr(joint_trial, "_deployed", lambda *_, tuning=tuning: {**told, **tuning})
+        outcomes.append(
+            joint_trial.train_jointly_and_deploy(job(qat), here, lambda _: None, lambda: None)[
+                "starting_seconds"
+            ]
+        )
+    assert outcomes[0] > outcomes[1] == 0.0
+
+
+def no_weights(*arguments: Any) -> None:
+    time.sleep(0.01)
