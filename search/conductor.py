@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from search.budget import TimePlan
 from search.early import ap_to_beat
-from search.effort import all_epochs, qat_epochs, teaching_cost
+from search.effort import teaching_cost
 from search.estimates import Estimator
 from search.evidence import deployed_evidence, in_words
 from search.finalists import Finalists
 from search.knowledge import Knowledge
-from search.roles import Gate, Judge, Policy, View
+from search.proposals import Proposals
+from search.roles import Gate, Judge, Policy, SharedRung, View
 from search.screening import Screening
 from search.stages import TrainJob
 from search.study import Known
@@ -37,9 +38,7 @@ from yolov6space.space import Space
 if TYPE_CHECKING:
     from search.samplers.report import Beliefs
 
-MISFITS_BEFORE_STOP = 5  # proposals in a row whose training would outlast the exploring share
 REFUSALS_BEFORE_STOP = 60  # a limit that nothing meets must not be searched for ever
-CHOSEN = "chosen"  # kind of event: why a candidate was proposed
 LATE_TOLERANCE = 1.1  # a training is given up when it would outlast the time left by more
 
 
@@ -59,15 +58,15 @@ class Conductor:
     gate: Gate | None = None
     follower: StudyFollower | None = None
     older: Sequence[Known] = ()
+    _shared: SharedRung | None = field(init=False, default=None)
     _knowledge: Knowledge = field(init=False)
+    _proposals: Proposals = field(init=False)
     _screening: Screening = field(init=False)
     _finalists: Finalists = field(init=False)
     _running: dict[int, TrainJob] = field(default_factory=dict)
-    _too_long: set[str] = field(default_factory=set)
     _postponed: set[int] = field(default_factory=set)
     _refused_in_a_row: int = 0
     _exploring: bool = True
-    _enough: bool = False  # exploring ended because of `policy.trials`
     _done: bool = False
 
     def __post_init__(self) -> None:
@@ -80,6 +79,9 @@ class Conductor:
             self.follower,
             self.older,
         )
+        self._proposals = Proposals(
+            self.repository, self.study, self._knowledge, self.policy, self.plan, self.view
+        )
         self._screening = Screening(self.repository, self._knowledge, self.judge, self.gate, self.view)
         self._finalists = Finalists(self.repository, self.study, self.plan, self._knowledge, self.view)
 
@@ -88,12 +90,17 @@ class Conductor:
         """Whether no further job will come in this run."""
         return self._done
 
+    def use(self, shared: SharedRung) -> None:
+        """Look at candidates with inherited weights before they are trained."""
+        self._shared = shared
+        self._knowledge.look_cost = shared.cost
+
     def add_fixed_trials(self) -> None:
         """Put the fixed trials into the study; those it has already are left as they are."""
         known = {trial.candidate_key for trial in self._trials()}
         for name, candidate in self.policy.fixed:
             if candidate.key not in known:
-                self._add(candidate, kind=TrialKind.FIXED, name=name)
+                self._proposals.add(candidate, kind=TrialKind.FIXED, name=name)
 
     def next_job(self) -> TrainJob | None:
         """The next training worth its time; judges latency on the way and refuses what is too slow."""
@@ -124,47 +131,37 @@ class Conductor:
             self._exploring = False
             return None
         open_trials = (trial for trial in self._trials() if trial.id not in self._postponed)
-        waiting = next((trial for trial in open_trials if trial.state is TrialState.WAITING), None)
+        waiting = next(
+            (one for one in open_trials if one.state is TrialState.WAITING and not one.only_looked_at), None
+        )
+        look = False
         if waiting is None and not self.policy.only_fixed:
-            waiting = self._propose()
+            waiting, look = self._proposals.next(len(self._running))
         if waiting is None:
             self._exploring = False
             return None
-        job = self._consider(waiting)
-        self._refused_in_a_row = 0 if job is not None else self._refused_in_a_row + 1
+        self._refused_in_a_row += 1
+        job = self._consider(waiting, look)
+        if job is not None:
+            self._refused_in_a_row = 0
         return job
 
-    def _propose(self) -> TrialRecord | None:
-        """Add the sampler's next candidate whose training fits the exploring share; None ends exploring."""
-        trials = self._trials()
-        trained = sum(trial.state is TrialState.FINISHED for trial in trials) + len(self._running)
-        self._enough = self.policy.trials is not None and trained >= self.policy.trials
-        if self._enough:
-            return None
-        taken = {trial.candidate_key for trial in trials} | self._too_long
-        for _ in range(MISFITS_BEFORE_STOP):
-            proposal = self._knowledge.propose(taken)
-            if proposal is None:
-                self.view.event("the space is exhausted: every candidate has been tried")
-                return None
-            candidate = proposal.candidate
-            if self._training_seconds(candidate, self.policy.epochs) <= self.plan.left_for_exploring():
-                added = self._add(candidate, kind=TrialKind.SAMPLED, claim_by=this_owner())
-                self.repository.add_event(self.study.id, CHOSEN, proposal.why, trial_id=added)
-                return self.repository.trial(added)
-            taken.add(candidate.key)
-            self._too_long.add(candidate.key)
-        return None
+    def _consider(self, trial: TrialRecord, look: bool) -> TrainJob | None:
+        """Claim a trial that waits, find out its latency, and make a job of it if it is within the limit.
 
-    def _consider(self, trial: TrialRecord) -> TrainJob | None:
-        """Claim a trial that waits, find out its latency, and make a job of it if it is within the limit."""
+        Args:
+            look: with inherited weights, which is all that is done then where they can tell.
+        """
         candidate = Candidate.from_dict(trial.spec)
         if trial.state is not TrialState.RUNNING and not self.repository.claim(trial.id):
             return None
         latency_ms = self._screening.latency_within(trial, candidate)
         if latency_ms is None:
             return None
-        seconds = self._training_seconds(candidate, self.policy.epochs)
+        if look and self._shared is not None and self._screening.looked_at(trial, self._shared):
+            self._refused_in_a_row = 0
+            return None
+        seconds = self._proposals.training_seconds(candidate)
         if seconds > self.plan.left_for_exploring():
             self.repository.release(trial.id)
             self._postponed.add(trial.id)
@@ -229,7 +226,7 @@ class Conductor:
             self._finalists.lost(trial, cause)
             return
         state = self.repository.lost(trial.id, cause)
-        self._exploring = self._exploring or state is TrialState.WAITING or self._enough
+        self._exploring = self._exploring or state is TrialState.WAITING or self._proposals.enough
         then = "it is tried again" if state is TrialState.WAITING else "given up"
         self.view.event(f"trial {trial.number} {trial.title}: {cause}; {then}")
 
@@ -244,7 +241,9 @@ class Conductor:
             else:
                 self._finalists.failed(trial, reason)
             return
-        self._exploring = self._exploring or self._enough  # a trial that was counted is none after all
+        self._exploring = (
+            self._exploring or self._proposals.enough
+        )  # a trial that was counted is none after all
         if out_of_time:
             self._postponed.add(trial.id)
             self.repository.release(trial.id)
@@ -266,32 +265,6 @@ class Conductor:
     def _trials(self) -> list[TrialRecord]:
         return self._knowledge.trials()
 
-    def _add(
-        self,
-        candidate: Candidate,
-        *,
-        kind: TrialKind,
-        name: str | None = None,
-        claim_by: str | None = None,
-    ) -> int:
-        price = self._knowledge.price(candidate)
-        return self.repository.add_trial(
-            self.study.id,
-            candidate.key,
-            candidate.to_dict(),
-            kind=kind,
-            name=name,
-            label=candidate.label,
-            params=price.params,
-            flops=price.flops,
-            claim_by=claim_by,
-        )
-
     def beliefs(self) -> Beliefs | None:
         """What the search believes now; None while it knows too little."""
         return self._knowledge.beliefs()
-
-    def _training_seconds(self, candidate: Candidate, epochs: int) -> float:
-        gflops, images = self._knowledge.gflops(candidate), self.policy.train_images
-        tuning = self.plan.tuning_seconds(gflops, images, qat_epochs(candidate, epochs))
-        return self.plan.seconds_for(gflops, images, all_epochs(candidate.model, epochs)) + tuning

@@ -5,13 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from evaluators.hardware import usual_precisions
 from foundation.cli import progress
@@ -27,7 +24,9 @@ from search.places import local_cpus, nodes, places
 from search.published_rung import published_results
 from search.remote_judge import RemoteJudge
 from search.roles import JudgementError, Policy
+from search.shared_rung import SharedTraining
 from search.stages import Bench
+from search.stopping import stop_on_signal
 from search.study_settings import absolute, known_study, settings_of, settings_to_store
 from search.view import SearchView
 from search.warm_start import older_results
@@ -117,7 +116,7 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
                 f"continuing study {name}: {sum(repository.count_by_state(known.id).values())} trials known"
                 + (f", {len(recovered)} taken back from an interrupted run" if recovered else "")
             )
-        stop = stack.enter_context(_stop_on_signal())
+        stop = stack.enter_context(stop_on_signal())
         stack.enter_context(_address_hidden())
         device = judging_hardware(hardware).device
         stack.enter_context(ray_session(options.ray_address, local_cpus(options.workers), device))
@@ -192,6 +191,13 @@ def run_search(options: SearchOptions, *, quiet: bool = False) -> SearchResult:
         conductor.add_fixed_trials()
         with view:
             try:
+                if options.shared_training_s is not None:
+                    training_of_all = SharedTraining(repository, study, space, bench, plan, view, stopped)
+                    shared = training_of_all.rung(
+                        options.shared_training_s, conductor.policy, judge, estimator
+                    )
+                    if shared is not None:
+                        conductor.use(shared)
                 run_jobs(conductor, bench, workers=bench.workers, folder=folder, stopped=stopped)
             finally:
                 conductor.release_running()
@@ -231,6 +237,7 @@ def _epochs(options: SearchOptions, data: DetectionData, bench: Bench, training:
     )
     per_image = training.seconds_per_image(reference.flops / 1e9)
     budget = DEFAULT_TIME_BUDGET_S if options.time_budget_s is None else options.time_budget_s
+    budget -= options.shared_training_s or 0.0
     epochs = exploration_epochs(budget * bench.workers, per_image * len(data.split("train")))
     supposed = f", supposing {bench.processes} processes so many times as fast as one"
     progress(f"YOLOv6-N trains here at {1 / per_image:.0f} images/s{supposed if bench.processes > 1 else ''}")
@@ -273,25 +280,3 @@ def _address_hidden() -> Iterator[None]:
     finally:
         if address is not None:
             os.environ[STORAGE_VARIABLE] = address
-
-
-@contextlib.contextmanager
-def _stop_on_signal() -> Iterator[threading.Event]:
-    """Ctrl-C and SIGTERM end the search cleanly; a second Ctrl-C ends it at once."""
-    stop = threading.Event()
-    before: dict[signal.Signals, Any] = {}
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-        progress("stopping: what runs now goes back to waiting, everything finished is kept")
-
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, handle)
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

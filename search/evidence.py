@@ -42,6 +42,11 @@ def deployed_evidence(result: Mapping[str, Any]) -> DeployedEvidence:
     )
 
 
+def shared_evaluation(told: Mapping[str, Any]) -> NewEvaluation:
+    """Read a result of `SharedStage.look`."""
+    return _evaluation(Origin.SHARED, told)
+
+
 def _evaluation(origin: Origin, told: Mapping[str, Any], artefact_hash: str | None = None) -> NewEvaluation:
     figures = told["figures"]
     return NewEvaluation(

@@ -32,6 +32,7 @@ class Knowledge:
         estimator: foretells latencies on this device; None for one that nobody calibrated.
         follower: who reads the study; one that others use too spares reading all of it again.
         older: what an older study or the paper found out.
+        look_cost: of a look with inherited weights, as a share of an exploring training; None for no such looks.
     """
 
     repository: Repository
@@ -41,6 +42,7 @@ class Knowledge:
     estimator: Estimator | None = None
     follower: StudyFollower | None = None
     older: Sequence[Known] = ()
+    look_cost: float | None = None
     _follower: StudyFollower = field(init=False)
     _known_of: dict[int, tuple[TrialRecord, Known]] = field(init=False, default_factory=dict)
 
@@ -51,9 +53,13 @@ class Knowledge:
         """All trials of the study by number."""
         return self._follower.trials()
 
-    def propose(self, taken: Collection[str]) -> Proposal | None:
-        """The sampler's next candidate whose key is not in `taken`; None when the space is exhausted."""
-        return propose(self.space, self._all_known(), taken, self._question())
+    def propose(self, taken: Collection[str], unfit: Collection[str] = ()) -> Proposal | None:
+        """The sampler's next candidate whose key is not in `taken`; None when the space is exhausted.
+
+        One that was only looked at so far may be proposed again, unless it is `unfit`.
+        """
+        known = [one for one in self._all_known() if not (one.only_looked_at and one.candidate.key in unfit)]
+        return propose(self.space, known, taken, self._question())
 
     def promising(self) -> list[Proposal]:
         """Feasible candidates worth a longer training, best first (see `study.promising`)."""
@@ -120,6 +126,7 @@ class Knowledge:
             focus=self.policy.focus,
             num_classes=self.policy.num_classes,
             image_size=self.policy.image_size,
+            look_cost=self.look_cost,
         )
 
 
@@ -132,6 +139,7 @@ def read_known(trial: TrialRecord) -> Known:
     if latency is None:
         latency = trial.latency_estimate.value if trial.latency_estimate else None
     first, newest = trial.first_deployed, trial.evaluations.get(Origin.DEPLOYED)
+    shared = trial.evaluations.get(Origin.SHARED)
     longer = newest is not None and first is not None and (newest.epochs or 0) > (first.epochs or 0)
     return Known(
         Candidate.from_dict(trial.spec),
@@ -140,6 +148,8 @@ def read_known(trial: TrialRecord) -> Known:
         ended=trial.state.is_finished,
         longer_ap=newest.ap if newest and longer and not of_a_part(newest.protocol) else None,
         ap_error=_error(first) if first else 0.0,
+        shared_ap=shared.ap if shared else None,
+        only_looked_at=trial.only_looked_at,
     )
 
 

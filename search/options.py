@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from foundation.errors import UserError
 from foundation.names import require_study_name
+from search.budget import EXPLORING_SHARE
 from search.sampler import DEFAULT_SAMPLER
 from search.samplers.values import Focus
 
@@ -35,6 +36,7 @@ class SearchOptions:
         warm_start: an older study in the same database whose results the sampler knows from the beginning, or
             `published` for the paper's figures.
         only_fixed: propose nothing beyond the fixed trials, train none longer.
+        shared_training_s: seconds of training the network whose weights candidates inherit; None for none.
         workers: trainings at once; None for as many as there is room for.
         processes_per_trial: that share each training, with a GPU each where there are any.
     """
@@ -59,6 +61,7 @@ class SearchOptions:
     space: str | None = None
     fixed_trials: str = "official"
     warm_start: str | None = None
+    shared_training_s: float | None = None
     only_fixed: bool = False
 
     def __post_init__(self) -> None:
@@ -77,6 +80,17 @@ class SearchOptions:
             )
         if self.warm_start is not None and self.sampler != DEFAULT_SAMPLER:
             raise UserError(f"--warm-start: only --sampler {DEFAULT_SAMPLER} can begin with what is known")
+        if self.shared_training_s is not None:
+            self._check_shared(self.shared_training_s)
+
+    def _check_shared(self, seconds: float) -> None:
+        if self.sampler != DEFAULT_SAMPLER:
+            raise UserError(f"--shared-training: only --sampler {DEFAULT_SAMPLER} knows such a rung")
+        if self.time_budget_s is not None and seconds >= EXPLORING_SHARE * self.time_budget_s:
+            raise UserError(
+                f"--shared-training {seconds:g}s: leaves no time to explore, which takes {EXPLORING_SHARE:.0%} of "
+                f"--time-budget {self.time_budget_s:g}s; ask for less"
+            )
 
     def study_name(self, data_name: str, hardware: str, image_size: int) -> str:
         """The given name, or one that tells what the study is about."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -37,6 +37,19 @@ class Gate(Protocol):
 
 class JudgementError(Exception):
     """A candidate could not be judged; the message is one line for its record."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedRung:
+    """Looks at candidates through the shared network.
+
+    Attributes:
+        cost: of a look with the measurement before it, as a share of an exploring training.
+        look: AP with inherited weights, None where they do not reach as far as the candidate; raises JudgementError.
+    """
+
+    cost: float
+    look: Callable[[dict[str, Any]], dict[str, Any] | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

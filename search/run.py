@@ -88,6 +88,13 @@ Examples:
     help="Begin with what an older study in the same database knows (other limit, device, data or pixels), or with "
     "the paper's AP.",
 )
+@click.option(
+    "--shared-training",
+    "shared_training_s",
+    type=DURATION_S,
+    help="Train one network for so long, such as 10m, whose weights candidates inherit for a first look. [default: "
+    "none]",
+)
 @cli.json_option
 def main(as_json: bool, trials: int | None, time_budget_s: float | None, **options: Any) -> None:
     """Find, train, quantize and verify the best YOLOv6-family detectors within a latency limit.

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from search.estimates import over_limit
-from search.evidence import measurement_from, over_target
+from search.evidence import measurement_from, over_target, shared_evaluation
 from search.knowledge import Knowledge
-from search.roles import Gate, Judge, JudgementError, View
+from search.roles import Gate, Judge, JudgementError, SharedRung, View
 from storage.owners import this_owner
 from storage.records import TrialRecord
 from storage.repository import Repository
@@ -56,6 +56,28 @@ class Screening:
     def compiles(self, trial: TrialRecord) -> bool:
         """Whether the device's compiler takes a claimed trial, where there is one to ask; a refusal ended the trial."""
         return self.gate is None or self._asked(trial, self.gate) is not None
+
+    def looked_at(self, trial: TrialRecord, rung: SharedRung) -> bool:
+        """Find out AP of a claimed trial with inherited weights, and let it wait; False where they cannot tell.
+
+        It is trained at once then, as if there were no such rung.
+        """
+        try:
+            told = rung.look(dict(trial.spec))
+            if told is None:
+                return False
+            evaluation = shared_evaluation(told)
+        except (JudgementError, KeyError, TypeError, ValueError) as error:
+            self.view.event(f"trial {trial.number} {trial.title}: no look with inherited weights: {error}")
+            return False
+        except BaseException:
+            self.repository.release(trial.id)
+            raise
+        self.repository.record(trial.id, evaluations=[evaluation])
+        self.repository.release(trial.id)
+        ap = "undefined" if evaluation.ap is None else f"{evaluation.ap:.4f}"
+        self.view.event(f"trial {trial.number} {trial.title}: AP {ap} with inherited weights")
+        return True
 
     def _asked(self, trial: TrialRecord, ask: Callable[[dict[str, Any]], T]) -> T | None:
         """What was found out about a claimed trial's candidate; None where a failure ended the trial."""

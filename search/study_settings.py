@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from evaluators.latency import Hardware
 
 # What proposals depend on and fixed trials do not: a run of fixed trials alone neither asks nor decides it.
-OF_PROPOSALS = ("sampler", "focus", "warm_start", "space")
+OF_PROPOSALS = ("sampler", "focus", "warm_start", "shared_training_s", "space")
 
 
 def absolute(source: str) -> str:
@@ -46,6 +46,7 @@ def settings_of(
         "sampler": options.sampler,
         "focus": options.focus,
         "warm_start": options.warm_start,
+        "shared_training_s": options.shared_training_s,
         "space": {dimension.name: list(dimension.choices) for dimension in space.dimensions},
     }
 

@@ -248,6 +248,11 @@ class TrialRecord:
         return self.name or self.label or self.candidate_key
 
     @property
+    def only_looked_at(self) -> bool:
+        """Whether it was judged with inherited weights and was not chosen for a training (yet)."""
+        return self.state is TrialState.WAITING and Origin.SHARED in self.evaluations
+
+    @property
     def deployed(self) -> EvaluationRecord | None:
         """AP of the deployed artefact."""
         return self.evaluations.get(Origin.DEPLOYED)

@@ -94,12 +94,18 @@ def _owed(seen: Sequence[Observation], goal: Goal) -> int:
     of its own the cheaper rung would be hardly asked, while many questions there cost what one dear one does.
     """
     last = len(goal.costs) - 1
-    high = sum(one.rung == last for one in seen)
+    high = _dear(seen, goal)
     for rung, cost in enumerate(goal.costs[:-1]):
         count = sum(one.rung == rung for one in seen)
         if cost < GIVEN and (count + 1) * cost <= _LOW_LEAST * (high + 1):
             return rung
     return last
+
+
+def _dear(seen: Sequence[Observation], goal: Goal) -> int:
+    """Evaluations on the last rung; what turned out over the limit cost none."""
+    last = len(goal.costs) - 1
+    return sum(one.rung == last and not over(one, goal.limit) for one in seen)
 
 
 def _tried(source: Source, seen: Sequence[Observation], rung: int) -> set[str]:
@@ -111,7 +117,7 @@ def _next_rung(source: Source, params: Params, seen: Sequence[Observation], goal
     last = len(goal.costs) - 1
     key = source.key(params)
     tried = {one.rung for one in seen if source.key(one.params) == key}
-    high = sum(one.rung == last for one in seen)
+    high = _dear(seen, goal)
     asked = [rung for rung in range(last) if goal.costs[rung] < GIVEN]
     spent = sum(goal.costs[one.rung] for one in seen if one.rung in asked)
     for rung in asked:

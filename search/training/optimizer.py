@@ -9,6 +9,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from search.training.schedule import MOMENTUM, Plan
 from yolov6space.networks import Detector
+from yolov6space.networks.supernet import Supernet
 
 _Tensors = tuple[Tensor, ...] | list[Tensor]
 
@@ -29,7 +30,9 @@ def make_optimizer(model: nn.Module, plan: Plan) -> SGD:
         for kind, parameters in parameter_groups(model).items()
         if parameters
     ]
-    return SGD(groups, lr=plan.lr, momentum=MOMENTUM, nesterov=True, fused=True)
+    # fused takes no parameters that rest in a step, as those of a shared network do
+    resting = isinstance(model, Supernet)
+    return SGD(groups, lr=plan.lr, momentum=MOMENTUM, nesterov=True, fused=not resting)
 
 
 def make_scheduler(optimizer: SGD, plan: Plan) -> torch.optim.lr_scheduler.LambdaLR:

@@ -117,11 +117,6 @@ class Run:
                 return
             yield batch
 
-    def _averaged(self) -> Detector:
-        averaged = self.stepper.average.module
-        assert isinstance(averaged, Detector)
-        return averaged
-
     def _judged(self, done: int) -> float | None:
         """AP on the way, where it is due after that many steps; the last one is the caller's to measure."""
         if self.judge is None or self.options.judge_epochs is None or done == self.plan.steps:
@@ -130,13 +125,13 @@ class Run:
         if int(done / period) == int((done - 1) / period):
             return None
         with torch.random.fork_rng():  # a judged run gives the same weights as one that is not
-            return self.judge(self._averaged())
+            return self.judge(self.stepper.result())
 
     def _finish(self, device_guard: DeviceGuard) -> TrainedNetwork:
         stepper = self.stepper
         weights = self.folder / WEIGHTS_FILE
         if self.ranks.leads:
-            averaged = self._averaged()
+            averaged = self.stepper.result()
             renew_statistics(averaged, self.loader, self.plan, stepper.device, stepper.dtype, device_guard)
             save_detector(averaged, weights, {"run": self.name, "epochs": str(self.options.epochs)})
             remove_checkpoint(self.folder)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +32,7 @@ class Stepper:
 
     detector: Detector
     network: nn.Module  # the detector as a training step calls it
-    average: AveragedModel
+    average: AveragedModel | None
     optimizer: SGD
     scheduler: LambdaLR
     scaler: torch.amp.GradScaler
@@ -56,16 +57,20 @@ class Stepper:
         teacher: TeacherNetwork | None = None,
         multipliers: Mapping[str, Tensor] | None = None,
         compile_network: bool = False,
+        averaged: bool = True,
         ranks: Ranks = ALONE,
-    ) -> "Stepper":
+    ) -> Self:
         """Ready for step 0. The detector is moved to `device` and trained in place.
 
         Args:
+            averaged: whether an average of the weights (EMA) is kept beside them.
             multipliers: of gradients, by parameter name (RepOptimizer).
         """
         detector = detector.to(device).train()
         detector.to(memory_format=memory_format(device))  # type: ignore[call-overload]
-        average = make_average(detector, plan)  # a copy, made before the BatchNorm layers ask other ranks
+        average = (
+            make_average(detector, plan) if averaged else None
+        )  # a copy, made before the BatchNorm layers ask other ranks
         network = ranks.network(detector)
         optimizer = make_optimizer(detector, plan)
         dtype = compute_type(amp, device)
@@ -129,14 +134,23 @@ class Stepper:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.scheduler.step()
-        self.average.update_parameters(self.detector)
+        if self.average is not None:
+            self.average.update_parameters(self.detector)
         return parts
+
+    def result(self) -> Detector:
+        """The network that is wanted in the end: the average where one is kept."""
+        if self.average is None:
+            return self.detector
+        averaged = self.average.module
+        assert isinstance(averaged, Detector)
+        return averaged
 
     def state(self) -> dict[str, object]:
         """All of it, for a checkpoint."""
         return {
             "network": self.detector.state_dict(),
-            "average": self.average.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "scaler": self.scaler.state_dict(),
@@ -146,7 +160,8 @@ class Stepper:
     def restore(self, state: dict[str, object]) -> None:
         """Inverse of `state`; the learning rate becomes that of the plan, whatever it was."""
         self.detector.load_state_dict(state["network"])  # type: ignore[arg-type]
-        self.average.load_state_dict(state["average"])  # type: ignore[arg-type]
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])  # type: ignore[arg-type]
         self.optimizer.load_state_dict(state["optimizer"])  # type: ignore[arg-type]
         self.scheduler.load_state_dict(state["scheduler"])  # type: ignore[arg-type]
         kinds = [group["kind"] == "bias" for group in self.optimizer.param_groups]

@@ -36,6 +36,7 @@ def conductor(
     seed: int = 0,
     only_fixed: bool = False,
     target_ms: float = TARGET_MS,
+    sampler: str = "random",
 ) -> Conductor:
     known = {study.name for study in repository.list_studies()}
     study = (
@@ -54,7 +55,7 @@ def conductor(
             num_classes=CLASSES,
             epochs=5,
             train_images=100,
-            sampler="random",
+            sampler=sampler,
             seed=seed,
             trials=trials,
             fixed=tuple(islice(fixed_trials(), fixed)),

@@ -160,7 +160,9 @@ def test_a_search_foresees_qat_for_exploring_and_for_finalists(
     one = conductor(repository, budget_s=400.0)
     ptq = dataclasses.replace(qat, precision=PTQ)
     qat_after_5 = one.plan.tuning_seconds(gflops(qat), 100, 1)
-    assert one._training_seconds(qat, 5) == pytest.approx(one._training_seconds(ptq, 5) + qat_after_5)
+    assert one._proposals.training_seconds(qat) == pytest.approx(
+        one._proposals.training_seconds(ptq) + qat_after_5
+    )
     # of a time that is too short for the longest training, QAT takes its part
     per_epoch = one.plan.seconds_for(gflops(qat), 100, 1) - one.plan.deploy_seconds
     left = one.plan.deploy_seconds + 18.2 * per_epoch

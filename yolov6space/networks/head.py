@@ -9,6 +9,7 @@ from yolov6space.candidate import STRIDES, ModelSpec
 from yolov6space.networks.blocks import ConvNorm, PointwiseConvNorm
 
 CLASS_PRIOR = 0.01
+CLASS_BIAS = -math.log((1 - CLASS_PRIOR) / CLASS_PRIOR)
 BOX_BIAS = 1.0
 
 
@@ -27,7 +28,7 @@ class HeadLevel(nn.Module):
     def reset_predictors(self) -> None:
         """Every class starts at a score of 0.01, every distance at 1 stride (release 0.2.0)."""
         for predictor, bias in (
-            (self.cls_pred, -math.log((1 - CLASS_PRIOR) / CLASS_PRIOR)),
+            (self.cls_pred, CLASS_BIAS),
             (self.reg_pred, BOX_BIAS),
         ):
             nn.init.zeros_(predictor.weight)

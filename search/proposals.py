@@ -1,0 +1,97 @@
+"""New trials of a study: what the sampler proposes, as far as there is time to train it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from search.budget import TimePlan
+from search.effort import all_epochs, qat_epochs
+from search.knowledge import Knowledge
+from search.roles import Policy, View
+from storage.owners import this_owner
+from storage.records import StudyRecord, TrialRecord
+from storage.repository import Repository
+from storage.states import TrialKind, TrialState
+from yolov6space.candidate import Candidate
+
+MISFITS_BEFORE_STOP = 5  # proposals in a row whose training would outlast the exploring share
+TRAININGS_AFTER_A_LOOK = 3  # for which there must be time
+CHOSEN = "chosen"  # kind of event: why a candidate was proposed
+
+
+@dataclass
+class Proposals:
+    """Those of one run.
+
+    Attributes:
+        enough: whether exploring ended because of `policy.trials`.
+    """
+
+    repository: Repository
+    study: StudyRecord
+    knowledge: Knowledge
+    policy: Policy
+    plan: TimePlan
+    view: View
+    enough: bool = False
+    _too_long: set[str] = field(default_factory=set)
+
+    def next(self, running: int) -> tuple[TrialRecord | None, bool]:
+        """The sampler's next candidate whose training fits the exploring share, in the study and claimed by now, and
+        whether it is to be looked at first; None ends exploring.
+        """
+        trials = self.knowledge.trials()
+        trained = sum(trial.state is TrialState.FINISHED for trial in trials) + running
+        self.enough = self.policy.trials is not None and trained >= self.policy.trials
+        if self.enough:
+            return None, False
+        known = {trial.candidate_key: trial.id for trial in trials}
+        taken = known.keys() | self._too_long
+        for _ in range(MISFITS_BEFORE_STOP):
+            proposal = self.knowledge.propose(taken, self._too_long)
+            if proposal is None:
+                self.view.event("the space is exhausted: every candidate has been tried")
+                return None, False
+            candidate = proposal.candidate
+            if self.training_seconds(candidate) <= self.plan.left_for_exploring():
+                added = known.get(candidate.key)
+                if added is None:
+                    added = self.add(candidate, kind=TrialKind.SAMPLED, claim_by=this_owner())
+                self.repository.add_event(self.study.id, CHOSEN, proposal.why, trial_id=added)
+                look = proposal.look and self._time_for_looks(candidate)
+                return self.repository.trial(added), look
+            taken.add(candidate.key)
+            self._too_long.add(candidate.key)
+        return None, False
+
+    def _time_for_looks(self, candidate: Candidate) -> bool:
+        """Whether trainings fit after a look; else it would have been the last thing that exploring did."""
+        return TRAININGS_AFTER_A_LOOK * self.training_seconds(candidate) <= self.plan.left_for_exploring()
+
+    def add(
+        self,
+        candidate: Candidate,
+        *,
+        kind: TrialKind,
+        name: str | None = None,
+        claim_by: str | None = None,
+    ) -> int:
+        """Put a candidate into the study; returns the id of its trial."""
+        price = self.knowledge.price(candidate)
+        return self.repository.add_trial(
+            self.study.id,
+            candidate.key,
+            candidate.to_dict(),
+            kind=kind,
+            name=name,
+            label=candidate.label,
+            params=price.params,
+            flops=price.flops,
+            claim_by=claim_by,
+        )
+
+    def training_seconds(self, candidate: Candidate) -> float:
+        """Of an exploring training with its deployment, foretold."""
+        gflops, images = self.knowledge.gflops(candidate), self.policy.train_images
+        tuning = self.plan.tuning_seconds(gflops, images, qat_epochs(candidate, self.policy.epochs))
+        return self.plan.seconds_for(gflops, images, all_epochs(candidate.model, self.policy.epochs)) + tuning
