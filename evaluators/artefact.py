@@ -55,6 +55,7 @@ class ArtefactMeta:
         batch: images per pass.
         float_layers: layers of an int8 network that were left in float.
         float_format: number format in the graph of what is not int8: fp32, or fp16 for NVIDIA's compilers.
+        half_weights: whether int8 weights use half their range.
         trained: False for weights that only serve to measure latency.
         onnx_sha256: of model.onnx.
         weights_sha256: of weights.safetensors.
@@ -72,6 +73,7 @@ class ArtefactMeta:
     onnx_sha256: str
     weights_sha256: str
     float_format: str = "fp32"
+    half_weights: bool = False
     format: int = FORMAT
 
 
@@ -179,6 +181,7 @@ def build_artefact(
             onnx_sha256=onnx_sha256,
             weights_sha256=sha256_of(temporary / WEIGHTS_FILE),
             float_format=float_format,
+            half_weights=half_weights,
         )
         _write_json(temporary / _CANDIDATE, candidate.to_dict())
         _write_json(temporary / _META, dataclasses.asdict(meta))

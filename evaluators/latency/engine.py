@@ -12,6 +12,7 @@ from evaluators.artefact import Artefact
 from evaluators.buildable import float_format_of
 from evaluators.denormals import denormals_flushed
 from evaluators.hardware import Hardware, check_precision, float_format
+from foundation.cli import progress
 from foundation.errors import UserError
 
 Floats = NDArray[np.float32]
@@ -81,6 +82,7 @@ def open_engine(artefact: Artefact, hardware: Hardware, threads: int | None = No
         )
     check_precision(artefact.meta.precision, hardware)
     _check_float_format(artefact, hardware)
+    _warn_of_overflow(artefact, hardware)
     with denormals_flushed(), ENGINES[hardware.backend](artefact, hardware, threads) as engine:
         yield engine
 
@@ -116,6 +118,18 @@ ENGINES: Mapping[str, Callable[[Artefact, Hardware, int | None], AbstractContext
     "onnxruntime": _onnxruntime,
     "tensorrt": _tensorrt,
 }
+
+
+def _warn_of_overflow(artefact: Artefact, hardware: Hardware) -> None:
+    """Latency is that of the network all the same; what it detects is not."""
+    from evaluators.devices import overflows_int8
+
+    meta = artefact.meta
+    if meta.precision == "int8" and meta.trained and not meta.half_weights and overflows_int8(hardware):
+        progress(
+            f"{artefact.folder}: quantized for a processor with VNNI, and this one has none: its int8 sums overflow "
+            "and it detects little; quantize it again here (python -m search.qat FOLDER --data DIR)"
+        )
 
 
 def _check_float_format(artefact: Artefact, hardware: Hardware) -> None:

@@ -154,3 +154,25 @@ def test_a_device_that_is_not_here_runs_nothing(tmp_path, monkeypatch):
         open_engine(artefact, resolve_hardware("t4")),
     ):
         pass
+
+
+def test_an_int8_network_of_another_processor_is_said_to_overflow(tmp_path, monkeypatch, capsys):
+    network = realistic_statistics(build(tiny_candidate().model, 2))
+    made = {
+        half: build_artefact(
+            tiny_candidate(INT8),
+            network,
+            class_names=["a", "b"],
+            image_size=SIZE,
+            folder=tmp_path / str(half),
+            calibration=[noise_images(1, SIZE, 0)],
+            half_weights=half,
+        )
+        for half in (False, True)
+    }
+    assert [artefact.meta.half_weights for artefact in made.values()] == [False, True]
+    for overflows, half, told in ((True, False, True), (True, True, False), (False, False, False)):
+        monkeypatch.setattr("evaluators.devices.overflows_int8", lambda hardware, now=overflows: now)
+        with open_engine(made[half], CPU, threads=1):
+            pass
+        assert ("its int8 sums overflow" in capsys.readouterr().err) is told
