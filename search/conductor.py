@@ -130,6 +130,10 @@ class Conductor:
             )
             self._exploring = False
             return None
+        if self.plan.left_for_exploring() <= 0:
+            self.view.event("the time to explore is used up: what waits is neither measured nor trained now")
+            self._exploring = False
+            return None
         open_trials = (trial for trial in self._trials() if trial.id not in self._postponed)
         waiting = next(
             (one for one in open_trials if one.state is TrialState.WAITING and not one.only_looked_at), None

@@ -30,6 +30,10 @@ class RemoteShared:
         self._stage = stage
         self._actor: Any = None
 
+    def seconds_per_image(self) -> float:
+        """See `SharedStage.seconds_per_image`. Raises JudgementError, UserError."""
+        return float(self._answer(self._started().seconds_per_image.remote(), LOOK_TIMEOUT_S))
+
     def train(
         self, on_progress: Callable[[dict[str, Any]], None], stopped: Callable[[], bool]
     ) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from search.budget import TimePlan
+from search.budget import MAX_EPOCHS, TimePlan
 from search.estimates import Estimator
 from search.evidence import measurement_from
 from search.remote_shared import RemoteShared
@@ -19,7 +19,6 @@ from storage.repository import Repository
 from storage.states import Rung
 from yolov6space.candidate import Candidate, Precision
 from yolov6space.cost import cost
-from yolov6space.sharing import Sharing
 from yolov6space.space import Space
 from yolov6space.variants import get
 
@@ -76,10 +75,7 @@ class SharedTraining:
     ) -> SharedRung | None:
         _require_worth(self._share(0.0, policy))  # said before anything is trained
         planned = self._planned(seconds, policy, judge, estimator)
-        folder = Path(self.bench.folder) / "shared"
-        remote = RemoteShared(
-            SharedStage(self.bench, self.space.to_dict(), planned.max_gflops, planned.epochs, str(folder))
-        )
+        remote = self._remote(planned)
         known = self._last(TRAINED)
         try:
             if known is None or not Path(known["weights"]).is_file():
@@ -113,16 +109,28 @@ class SharedTraining:
         kinds = [Precision.of(str(kind)) for kind in self.space.choices["precision"]]
         fastest = min(latency(Candidate(model=reference, precision=kind)) for kind in kinds)
         most = SLACK * work * policy.target_ms / fastest
-        sharing = Sharing(self.space, policy.num_classes, policy.image_size, most, policy.seed)
-        if not sharing.models:
-            raise JudgementError("hardly any architecture of the space is small enough for the limit")
-        epochs = max(1, self.plan.epochs_within(seconds, sharing.mean_gflops, policy.train_images))
+        remote = self._remote(Planned(most, 1))
+        try:
+            epoch_s = remote.seconds_per_image() * policy.train_images
+        finally:
+            remote.close()
+        epochs = min(MAX_EPOCHS, int(seconds / epoch_s))
+        if not epochs:
+            raise JudgementError(
+                f"one epoch of it takes about {epoch_s:.0f} s; allow it more (--shared-training)"
+            )
         planned = Planned(most, epochs)
         self._note(BEGUN, f"{epochs} epochs, up to {most:.3g} GFLOPs", asdict(planned))
         self.view.event(
             f"training a network whose weights candidates of up to {most:.3g} GFLOPs inherit, for {epochs} epochs"
         )
         return planned
+
+    def _remote(self, planned: Planned) -> RemoteShared:
+        folder = str(Path(self.bench.folder) / "shared")
+        return RemoteShared(
+            SharedStage(self.bench, self.space.to_dict(), planned.max_gflops, planned.epochs, folder)
+        )
 
     def _share(self, look_seconds: float, policy: Policy) -> float:
         """A look and the measurement before it, as a share of an exploring training."""

@@ -39,6 +39,12 @@ class SharedStage:
     epochs: int
     folder: str
 
+    def seconds_per_image(self) -> float:
+        """Of its training, measured (`shared_seconds_per_image`)."""
+        from search.training.sharing import shared_seconds_per_image
+
+        return shared_seconds_per_image(self._sharing, self._options)
+
     def train(self, on_progress: Callable[[TrainingProgress], None]) -> dict[str, Any]:
         """Train it, and look at one architecture to know what a look takes: seconds of both, and the losses.
 
@@ -158,6 +164,10 @@ class SharedActor:
     def __init__(self, stage: SharedStage) -> None:
         self._stage = stage
         self._progress: dict[str, Any] = {}
+
+    def seconds_per_image(self) -> float:
+        """See `SharedStage.seconds_per_image`."""
+        return self._stage.seconds_per_image()
 
     def train(self) -> dict[str, Any]:
         """See `SharedStage.train`."""

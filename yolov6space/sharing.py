@@ -53,11 +53,6 @@ class Sharing:
         names = ("box_loss", "class_loss", "assigner")
         return Recipe(**{name: str(self.space.choices[name][0]) for name in names})
 
-    @cached_property
-    def mean_gflops(self) -> float:
-        """Of a forward pass of the architectures, and so of a step of training."""
-        return sum(map(self.gflops, self.models)) / len(self.models)
-
     def gflops(self, model: ModelSpec) -> float:
         """Of one forward pass at `image_size`."""
         return cost(model, num_classes=self.num_classes, image_size=self.image_size).flops / 1e9

@@ -1,6 +1,7 @@
 """How long training takes, from a few real steps."""
 
 import time
+from collections.abc import Sequence
 
 import torch
 
@@ -36,13 +37,19 @@ def estimate_seconds_per_image(candidate: Candidate, num_classes: int, options: 
             compile_network=options.compile_network,
         )
         batch = random_batch(num_classes, options.batch, options.image_size, generator)
-        times = []
-        for _ in range(WARMUP_STEPS + TIMED_STEPS):
-            started = time.perf_counter()
-            stepper.step(batch, plan.warmup_steps)
-            times.append(time.perf_counter() - started)
+        times = timed_steps(stepper, batch, [plan.warmup_steps] * TIMED_STEPS)
     # The fastest step: others on the machine can only make one slower.
-    return min(times[WARMUP_STEPS:]) / options.batch
+    return min(times) / options.batch
+
+
+def timed_steps(stepper: Stepper, batch: Batch, steps: Sequence[int]) -> list[float]:
+    """Seconds that each of these steps takes, after some that do not count."""
+    times = []
+    for step in [*steps[:WARMUP_STEPS], *steps]:
+        started = time.perf_counter()
+        stepper.step(batch, step)
+        times.append(time.perf_counter() - started)
+    return times[WARMUP_STEPS:]
 
 
 def epochs_within(

@@ -24,6 +24,7 @@ from search.training.attempts import (
     with_retry,
 )
 from search.training.data.loader import Batch, Loader
+from search.training.estimate import random_batch, timed_steps
 from search.training.numerics import compute_type, training_device
 from search.training.options import TrainedNetwork, TrainingOptions
 from search.training.run import DeviceGuard, ProgressCallback, Run
@@ -37,6 +38,7 @@ from yolov6space.networks.supernet import Supernet
 from yolov6space.sharing import Sharing
 
 FORMAT = 1  # of its checkpoints
+TIMED_ARCHITECTURES = 8  # to know how long training takes
 JUDGED_IMAGES = 128  # of the val split: enough to tell good from poor
 
 
@@ -69,10 +71,7 @@ def train_shared(
         OutOfTime, TrainingDiverged, UserError: as of `train`.
         WorkFailedError: no architecture is cheap enough.
     """
-    if not sharing.models:
-        raise WorkFailedError(
-            f"no architecture of the space has {sharing.max_gflops:.3g} GFLOPs or less, about what the limit allows"
-        )
+    _require_some(sharing)
     cache = cached_images(data, options, 1)
     name = digest(
         {
@@ -87,18 +86,48 @@ def train_shared(
         def begin(retry: str) -> Run:
             torch.manual_seed(options.seed)
             plan = _plan(sharing, options, len(cache))
-            stepper = SharedStepper.of(
-                _fresh(sharing),
-                sharing.recipe,
-                plan.slower(RETRY_RATE) if retry else plan,
-                image_size=options.image_size,
-                amp=options.amp,
-                device=training_device(),
-                averaged=False,
-            )
+            stepper = _stepper(sharing, options, plan.slower(RETRY_RATE) if retry else plan)
             return Run(stepper, make_loader(cache, options, plan), options, folder, name, retry)
 
         return with_retry(begin, folder, name, on_progress, device_guard)
+
+
+def shared_seconds_per_image(sharing: Sharing, options: TrainingOptions) -> float:
+    """Seconds per image of training, over steps of as many architectures; takes some seconds.
+
+    Far more than those of the architectures alone: gradients and updates are those of whole kernels.
+
+    Raises:
+        WorkFailedError: no architecture is cheap enough.
+    """
+    _require_some(sharing)
+    with process_settings(options), torch.random.fork_rng():
+        generator = torch.Generator().manual_seed(options.seed)
+        plan = _plan(sharing, options, options.batch * 1000)
+        stepper = _stepper(sharing, options, plan)
+        batch = random_batch(sharing.num_classes, options.batch, options.image_size, generator)
+        first = plan.warmup_steps
+        times = timed_steps(stepper, batch, range(first, first + TIMED_ARCHITECTURES))
+    return sum(times) / len(times) / options.batch
+
+
+def _require_some(sharing: Sharing) -> None:
+    if not sharing.models:
+        raise WorkFailedError(
+            f"no architecture of the space has {sharing.max_gflops:.3g} GFLOPs or less, about what the limit allows"
+        )
+
+
+def _stepper(sharing: Sharing, options: TrainingOptions, plan: Plan) -> SharedStepper:
+    return SharedStepper.of(
+        _fresh(sharing),
+        sharing.recipe,
+        plan,
+        image_size=options.image_size,
+        amp=options.amp,
+        device=training_device(),
+        averaged=False,
+    )
 
 
 def _fresh(sharing: Sharing) -> Supernet:

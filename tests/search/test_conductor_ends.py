@@ -115,6 +115,15 @@ def test_time_budget_ends_the_search(repository: Repository) -> None:
     assert one.done and 0.5 * 600 < clock.now <= 600 * 1.02
 
 
+def test_nothing_is_measured_once_the_time_to_explore_is_used_up(repository: Repository) -> None:
+    clock, judge = Clock(), FakeJudge()
+    one = conductor(repository, fixed=6, budget_s=600.0, clock=clock, judge=judge)
+    one.add_fixed_trials()
+    clock.now = 301.0
+    assert one.next_job() is None and one.done and not judge.asked
+    assert {trial.state for trial in repository.trials(1)} == {TrialState.WAITING}
+
+
 def test_the_search_for_scales_is_part_of_the_time_a_training_takes(repository: Repository) -> None:
     plain = next(fixed_trials())[1]
     repopt = replace(plain, model=replace(plain.model, conv="repopt"))

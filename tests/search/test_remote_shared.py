@@ -34,6 +34,7 @@ def test_it_trains_and_looks_and_a_death_costs_one_look(session: None, stage: Sh
     space = Space.from_dict(space_dict())
     candidate = space.decode({name: choices[0] for name, choices in space.choices.items()})
     remote = RemoteShared(stage)
+    assert 0 < remote.seconds_per_image() < 5
     told = remote.train(lambda progress: None, lambda: False)
     assert told is not None and Path(told["weights"]).is_file() and told["look_seconds"] > 0
     first = remote(candidate.to_dict())

@@ -27,12 +27,16 @@ class Remote:
 
     made: ClassVar[list[SharedStage]] = []
     look_seconds = 1.0
+    seconds = 0.05
     problem: JudgementError | None = None
     stops = False
     closed = 0
 
     def __init__(self, stage: SharedStage) -> None:
         self.made.append(stage)
+
+    def seconds_per_image(self) -> float:
+        return self.seconds
 
     def train(self, on_progress: Callable[..., None], stopped: Callable[[], bool]) -> dict[str, Any] | None:
         if self.problem is not None:
@@ -77,9 +81,10 @@ def test_the_dearest_architecture_is_what_the_limit_allows(
 ) -> None:
     rung, _ = prepared(repository, bench)
     assert rung is not None and 0.01 <= rung.cost <= 0.25
-    (stage,) = remote.made
+    timed, stage = remote.made
     int8 = latency_ms(Candidate(model=get("YOLOv6-N").model, precision=Precision.of("int8")))
-    assert stage.max_gflops == pytest.approx(1.5 * 2.8 * 8.8 / int8, rel=0.05) and stage.epochs >= 1
+    assert stage.max_gflops == pytest.approx(1.5 * 2.8 * 8.8 / int8, rel=0.05)
+    assert timed.max_gflops == stage.max_gflops and stage.epochs == 600 / (0.05 * 100)  # seconds, images
 
 
 def test_a_later_run_finds_the_network_again(
@@ -89,7 +94,7 @@ def test_a_later_run_finds_the_network_again(
     remote.problem = JudgementError("must not be trained again")
     second, _ = prepared(repository, bench, per_gflop_s=0.9)  # the machine is slower now
     assert first is not None and second is not None and first.cost == second.cost
-    assert remote.made[0] == remote.made[1] and kinds(repository) == [BEGUN, TRAINED]
+    assert remote.made[1] == remote.made[2] and kinds(repository) == [BEGUN, TRAINED]
 
 
 def test_a_stopped_training_goes_on_with_what_was_decided(
@@ -99,7 +104,7 @@ def test_a_stopped_training_goes_on_with_what_was_decided(
     assert prepared(repository, bench)[0] is None
     remote.stops = False
     assert prepared(repository, bench, per_gflop_s=0.5)[0] is not None
-    assert remote.made[0] == remote.made[1] and kinds(repository) == [BEGUN, TRAINED]
+    assert remote.made[1] == remote.made[2] and kinds(repository) == [BEGUN, TRAINED]
 
 
 def test_without_a_network_the_search_goes_on_and_says_why(
@@ -107,7 +112,7 @@ def test_without_a_network_the_search_goes_on_and_says_why(
 ) -> None:
     remote.problem = JudgementError("the loss runs away")
     rung, view = prepared(repository, bench)
-    assert rung is None and remote.closed == 1
+    assert rung is None and remote.closed == 2  # the one that timed a few steps, too
     assert any("the loss runs away; the search goes on without it" in line for line in view.events)
 
 
@@ -118,7 +123,16 @@ def test_looks_as_long_as_trainings_are_of_no_use(
     assert rung is None and not remote.made  # before anything is trained
     assert any("of the time of an exploring training" in line for line in view.events)
     remote.look_seconds = 1000.0
-    assert prepared(repository, bench)[0] is None and remote.closed == 1
+    assert prepared(repository, bench)[0] is None and remote.closed == 2
+
+
+def test_less_time_than_an_epoch_takes_is_said(
+    repository: Repository, bench: Bench, remote: type[Remote]
+) -> None:
+    remote.seconds = 7.0
+    rung, view = prepared(repository, bench)
+    assert rung is None and kinds(repository) == []
+    assert any("one epoch of it takes about 700 s" in line for line in view.events)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,6 @@ def test_the_space_s_first_choices_hold_for_all() -> None:
     assert one.reg_max == Space.default().choices["reg_max"][0]
     assert {model.reg_max for model in one.models} == {one.reg_max}
     assert one.recipe.box_loss == Space.default().choices["box_loss"][0]
-    assert 0 < one.mean_gflops < 2.0
 
 
 def test_a_limit_that_nothing_meets_leaves_none() -> None:
