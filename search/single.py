@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 from foundation.cli import progress
 from foundation.errors import UserError
 from search.deploying import deploy, describe_artefact
-from search.effort import TEACHER_SHARE, epochs_share
 from search.parallel import check_processes, threads_of_each, train_in_processes
 from search.single_options import TEACHERS, SingleTraining
+from search.single_pace import timed
 from search.single_record import claimed, is_intact, trained_before, write_record
 from search.single_watch import Watch, require_tensorboard
 
@@ -91,7 +91,7 @@ def _run(
         result: dict[str, Any] = known["result"]
         return result
     if asked.epochs is None:
-        options = _timed(asked, data, options, known, other)
+        options = timed(asked, data, options, known, other)
     options = dataclasses.replace(options, judge_epochs=asked.judge_epochs(options.epochs))
     with Watch(asked.out, tensorboard=asked.tensorboard) as watch:
         trained = trained_before(asked.out, known)
@@ -138,51 +138,6 @@ def _other_teacher(folder: Path, data: DetectionData) -> Teacher:
             f"--teacher {folder}: it knows other classes than this data; train it on the same classes"
         )
     return Teacher(artefact.candidate.model, artefact.weights)
-
-
-def _timed(
-    asked: SingleTraining,
-    data: DetectionData,
-    options: TrainingOptions,
-    known: dict[str, Any],
-    other: Teacher | None,
-) -> TrainingOptions:
-    """Time instead of epochs: worked out once and kept, so that a killed run is found again."""
-    from search.training import epochs_within
-
-    if "epochs" not in known:
-        assert asked.minutes is not None
-        images = len(data.split("train"))
-        progress(f"timing a few training steps of {asked.title}")
-        classes = len(data.class_names)
-        seconds = 60 * asked.minutes * _working_gpus(asked) / _teaching_cost(asked, other, classes)
-        known["epochs"] = epochs_within(seconds, asked.candidate, classes, options, images)
-        write_record(asked.out, known)
-        progress(f"{asked.minutes:g} minutes are about {known['epochs']} epochs of {images} images")
-    return dataclasses.replace(options, epochs=known["epochs"])
-
-
-def _working_gpus(asked: SingleTraining) -> int:
-    """How many times one process's speed to expect; processes on CPUs share the cores that one would use alone."""
-    import torch
-
-    return asked.processes if torch.cuda.is_available() else 1
-
-
-def _teaching_cost(asked: SingleTraining, other: Teacher | None, classes: int) -> float:
-    """How many times a plain training's time this one takes, its teacher's and the search for scales included."""
-    from yolov6space.cost import cost
-
-    plain = epochs_share(asked.candidate.model)
-    if asked.teacher == "self":
-        return 2 * plain + TEACHER_SHARE
-    if other is None:
-        return plain
-    flops = [
-        cost(model, num_classes=classes, image_size=640).flops
-        for model in (other.model, asked.candidate.model)
-    ]
-    return plain + TEACHER_SHARE * flops[0] / flops[1]
 
 
 def _train(

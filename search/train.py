@@ -30,7 +30,7 @@ Examples:
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),
-    help="About how long to train, instead of --epochs. [default: 30]",
+    help="About how long to train, instead of --epochs; judging and deployment come after. [default: 30]",
 )
 @click.option(
     "--image-size",

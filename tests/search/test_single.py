@@ -17,7 +17,7 @@ from evaluators.atomic_folder import sha256_of
 from evaluators.data import DetectionData
 from evaluators.latency.engine_process import EngineProcess
 from foundation.errors import UserError, WorkFailedError
-from search import single
+from search import single, single_pace
 from search.single import run_single
 from search.single_options import SingleTraining
 from search.single_record import RECORD, claimed, trained_before
@@ -162,7 +162,7 @@ def test_minutes_are_shared_with_a_teacher_and_the_search_for_scales(
     network = dataclasses.replace(tiny, model=dataclasses.replace(tiny.model, conv="repopt"))
     repopt.write_text(json.dumps(network.to_dict()))
     costs = [
-        single._teaching_cost(asked(file, rectangles, tmp_path, teacher=teacher), None, 2)
+        single_pace._teaching_cost(asked(file, rectangles, tmp_path, teacher=teacher), None, 2)
         for file in (spec, repopt)
         for teacher in ("none", "self")
     ]
