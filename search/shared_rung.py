@@ -98,6 +98,8 @@ class SharedTraining:
         if decided is not None:
             return Planned(**decided)
 
+        self.view.event("shared network: how much work fits into the limit, and how long does a step take?")
+
         def latency(candidate: Candidate) -> float:
             estimate = None if estimator is None else estimator(candidate)
             if estimate is not None:
