@@ -26,6 +26,7 @@ from search.roles import Gate, Judge, Policy, SharedRung, View
 from search.screening import Screening
 from search.stages import TrainJob
 from search.study import Known
+from search.units import in_time
 from storage.errors import LeaseLostError
 from storage.follow import StudyFollower
 from storage.owners import this_owner
@@ -166,12 +167,13 @@ class Conductor:
             self._refused_in_a_row = 0
             return None
         seconds = self._proposals.training_seconds(candidate)
-        if seconds > self.plan.left_for_exploring():
+        left = self.plan.left_for_exploring()
+        if seconds > left:
             self.repository.release(trial.id)
             self._postponed.add(trial.id)
             self.view.event(
-                f"trial {trial.number} {trial.title}: within the limit, but training it takes about "
-                f"{seconds / 60:.0f} min; waits for a run with a larger --time-budget"
+                f"trial {trial.number} {trial.title}: within the limit, but training takes {in_time(seconds)} and "
+                f"{in_time(left)} are left to explore; waits for a run with a larger --time-budget"
             )
             return None
         if not self._screening.compiles(trial):

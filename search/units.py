@@ -63,3 +63,8 @@ LATENCY_MS = Quantity("latency", {"ms": 1.0, "us": 1e-3, "µs": 1e-3, "s": 1e3},
 DURATION_S = Quantity(
     "duration", {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}, "30m or 1h30m", compound=True
 )
+
+
+def in_time(seconds: float) -> str:
+    """A duration in words, in seconds below two minutes: `45 s`, `7 min`."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

@@ -103,6 +103,7 @@ def test_training_longer_than_the_time_left_waits(repository: Repository) -> Non
     assert one.next_job() is None and one.done
     trial = repository.trials(1)[0]
     assert trial.state is TrialState.WAITING and trial.untrained_latency is not None
+    assert any(" s and 10 s are left to explore" in line for line in one.view.events)
 
 
 def test_time_budget_ends_the_search(repository: Repository) -> None:
