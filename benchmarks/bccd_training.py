@@ -62,8 +62,8 @@ def main(
         Teacher,
         TrainingOptions,
         TrainingProgress,
-        epochs_within,
         load_detector,
+        measure_pace,
         train,
     )
     from yolov6space.variants import get
@@ -89,8 +89,11 @@ def main(
         epochs = int(length.read_text())
         options = dataclasses.replace(options, epochs=epochs)
     if epochs is None:
-        images = len(detection_data.split("train"))
-        epochs = epochs_within(60 * minutes, candidate, classes, options, images)
+        pace = measure_pace(candidate, detection_data, options, 60 * minutes)
+        progress(
+            f"an epoch takes {pace.epoch:.2f} s, decoding and statistics {pace.once:.1f} s, "
+            f"so {(epochs := pace.epochs_within(60 * minutes))} epochs"
+        )
         options = dataclasses.replace(options, epochs=epochs)
     if length is not None:
         length.parent.mkdir(parents=True, exist_ok=True)

@@ -111,6 +111,11 @@ class SingleTraining:
             return -(-epochs // (LOOKS + 1))
         return self.judge_every or None
 
+    def looks(self, epochs: int) -> int:
+        """Looks at AP on the way in a training of so many epochs."""
+        period = self.judge_epochs(epochs)
+        return 0 if period is None else (epochs - 1) // period
+
     def told(self, data: DetectionData, image_size: int) -> dict[str, Any]:
         """What makes this training that training, as JSON values."""
         return {

@@ -23,15 +23,16 @@ def timed(
     other: Teacher | None,
 ) -> TrainingOptions:
     """Time instead of epochs: worked out once and kept, so that a killed run is found again."""
-    from search.training import epochs_within
+    from search.training import measure_pace
 
     if "epochs" not in known:
         assert asked.minutes is not None
         images = len(data.split("train"))
-        progress(f"timing a few training steps of {asked.title}")
+        progress(f"timing training steps of {asked.title}")
         classes = len(data.class_names)
         seconds = 60 * asked.minutes * _working_gpus(asked) / _teaching_cost(asked, other, classes)
-        known["epochs"] = epochs_within(seconds, asked.candidate, classes, options, images)
+        pace = measure_pace(asked.candidate, data, options, seconds)
+        known["epochs"] = pace.epochs_within(seconds, asked.looks)
         write_record(asked.out, known)
         progress(f"{asked.minutes:g} minutes are about {known['epochs']} epochs of {images} images")
     return dataclasses.replace(options, epochs=known["epochs"])

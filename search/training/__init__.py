@@ -1,7 +1,7 @@
 """Training of one candidate: losses, assigners, data path, the run itself; and QAT of a trained one."""
 
 from search.training.distill import Teacher
-from search.training.estimate import epochs_within, estimate_seconds_per_image
+from search.training.estimate import estimate_seconds_per_image
 from search.training.options import (
     OutOfTime,
     TrainedNetwork,
@@ -9,6 +9,7 @@ from search.training.options import (
     TrainingOptions,
     TrainingProgress,
 )
+from search.training.pace import measure_pace
 from search.training.qat import fine_tune
 from search.training.trainer import train
 from search.training.weights import load_detector
@@ -20,9 +21,9 @@ __all__ = [
     "TrainingDiverged",
     "TrainingOptions",
     "TrainingProgress",
-    "epochs_within",
     "estimate_seconds_per_image",
     "fine_tune",
     "load_detector",
+    "measure_pace",
     "train",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from evaluators.data import DetectionData
+from evaluators.data import DetectionData, Split
 from foundation.errors import UserError
 from search.atomic import remove_leftovers
 from search.training.checkpoint import find_checkpoint
@@ -23,13 +23,18 @@ from search.training.schedule import Plan
 RETRY_RATE = 0.3  # of the learning rate, after a run has diverged
 
 
-def cached_images(data: DetectionData, options: TrainingOptions, processes: int) -> ImageCache:
-    """The `train` split for one of so many processes. Raises UserError when it is empty."""
+def training_split(data: DetectionData) -> Split:
+    """The `train` split. Raises UserError when it is empty."""
     split = data.split("train")
     if not len(split):
         raise UserError(f"data {data.name!r} has no training images; add some to its train split")
+    return split
+
+
+def cached_images(data: DetectionData, options: TrainingOptions, processes: int) -> ImageCache:
+    """The `train` split for one of so many processes. Raises UserError when it is empty."""
     limit_mib = affordable_mib(processes) if options.cache_mib is None else options.cache_mib
-    return ImageCache(split, options.image_size, limit_mib)
+    return ImageCache(training_split(data), options.image_size, limit_mib)
 
 
 def make_loader(cache: ImageCache, options: TrainingOptions, plan: Plan) -> Loader:

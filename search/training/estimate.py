@@ -52,14 +52,6 @@ def timed_steps(stepper: Stepper, batch: Batch, steps: Sequence[int]) -> list[fl
     return times[WARMUP_STEPS:]
 
 
-def epochs_within(
-    seconds: float, candidate: Candidate, num_classes: int, options: TrainingOptions, images: int
-) -> int:
-    """Epochs over so many images that training takes about that many seconds; at least one."""
-    per_image = estimate_seconds_per_image(candidate, num_classes, options)
-    return max(1, round(seconds / (per_image * max(1, images))))
-
-
 def random_batch(num_classes: int, batch: int, image_size: int, generator: torch.Generator) -> Batch:
     """Noise pictures with `OBJECTS` random boxes each."""
     count = batch * OBJECTS
