@@ -23,6 +23,7 @@ from search.benchmarking.play import Task
 from search.benchmarking.summary import Line, lines_of, play_all
 from search.benchmarking.table import read_table
 from search.driver import fixed_trials
+from search.published_rung import published_results
 from search.sampler import BASELINE_NAMES, DEFAULT_SAMPLER
 from search.samplers.acquisition import hypervolume
 from search.study import Known, Question, propose
@@ -116,7 +117,7 @@ def answer(candidate: Candidate) -> Known:
 def search(asks: int, seed: int, known: Sequence[Known] = ()) -> tuple[list[Known], int, int]:
     """`asks` questions; what came of them, how many were invalid, how many repeated."""
     space = Space.default()
-    told, taken = list(known), {one.candidate.key for one in known}
+    told, taken = list(known), {one.candidate.key for one in known if not one.older}
     question = Question(
         target_ms=TARGET_MS, sampler=DEFAULT_SAMPLER, seed=seed, num_classes=CLASSES, image_size=SIZE
     )
@@ -132,22 +133,36 @@ def search(asks: int, seed: int, known: Sequence[Known] = ()) -> tuple[list[Know
 
 
 def area(known: Sequence[Known]) -> float:
-    """Hypervolume against (0, limit) of what is within the limit."""
-    good = [one for one in known if one.ap is not None]
+    """Hypervolume against (0, limit) of what was evaluated here within the limit."""
+    good = [one for one in known if one.ap is not None and not one.older]
     ap = np.array([one.ap for one in good], dtype=float)
     latency = np.array([one.latency_ms for one in good], dtype=float)
     return hypervolume(ap, latency, TARGET_MS, 0.0)
 
 
 def warm(seeds: int) -> None:
-    """From the official variants after 25 questions, beside from nothing after 50."""
+    """From the official variants after 25 questions, beside from nothing after 50.
+
+    Twice: as fixed trials alone, and with their printed AP besides (`--warm-start published`).
+    """
     official = [answer(candidate) for _, candidate in fixed_trials()]
+    printed = published_results(Space.default())
     areas = np.array(
-        [(area(search(25, seed, official)[0]), area(search(50, seed)[0])) for seed in range(seeds)]
+        [
+            [area(search(25, seed, known)[0]) for known in (official, [*official, *printed])]
+            + [area(search(50, seed)[0])]
+            for seed in range(seeds)
+        ]
     )
-    for seed, (begun, cold) in enumerate(areas):
-        print(f"seed {seed}: hypervolume {begun:.4f} warm after 25, {cold:.4f} cold after 50", flush=True)
-    bar(f"warm start after 25, mean of {seeds} seeds", *areas.mean(axis=0))
+    for seed, (alone, both, cold) in enumerate(areas):
+        print(
+            f"seed {seed}: hypervolume {alone:.4f} warm after 25, {both:.4f} with published AP, "
+            f"{cold:.4f} cold after 50",
+            flush=True,
+        )
+    begun, both, cold = areas.mean(axis=0)
+    bar(f"warm start after 25, mean of {seeds} seeds", begun, cold)
+    bar("the same with published AP", both, cold)
 
 
 def row(asks: int) -> list[Known]:

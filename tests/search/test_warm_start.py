@@ -59,6 +59,23 @@ def test_what_is_known_saves_questions(elsewhere: bool) -> None:
     assert best_of(4, older(elsewhere=elsewhere)) > best_of(8, [])
 
 
+def test_networks_over_this_limit_do_not_stand_in_for_a_first_look() -> None:
+    rng = random.Random(3)
+    drawn = [Space.default().sample(rng) for _ in range(60)]
+    given = {
+        large: [
+            Known(one, latency_ms(one), ap(one, 10), older=True)
+            for one in drawn
+            if (latency_ms(one) > TARGET_MS) == large
+        ]
+        for large in (True, False)
+    }
+    assert all(len(some) > 10 for some in given.values())
+    reasons = {large: propose(Space.default(), some, set(), QUESTION) for large, some in given.items()}
+    first_look = {large: found is not None and "first look" in found.why for large, found in reasons.items()}
+    assert first_look == {True: True, False: False}
+
+
 def test_an_older_network_may_be_asked_unless_it_is_taken() -> None:
     given = older(elsewhere=False)
     keys = {one.candidate.key for one in given}
