@@ -90,7 +90,10 @@ def run(command: click.Command, program: str) -> NoReturn:
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
         if is_disk_full(error):
-            _leave("no space left on the device: free some and run again", 2)
+            where = getattr(error, "filename", None)
+            _leave(f"{f'{where}: ' if where else ''}no space left on the device: free some and run again", 2)
+        if getattr(error, "errno", None) == errno.EFBIG or "os error 27" in str(error):
+            _leave("a file may not grow larger here: raise the limit (ulimit -f) and run again", 2)
         if isinstance(error, OSError) and error.strerror:
             _leave(f"{error.filename or program}: {error.strerror}", 2)
         _leave(
@@ -102,8 +105,8 @@ def run(command: click.Command, program: str) -> NoReturn:
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether an error says that the disk is full; libraries without errno say it in their words."""
-    return getattr(error, "errno", None) == errno.ENOSPC or any(
+    """Whether an error says that the disk, or one's share of it, is full; some libraries say it in words alone."""
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or any(
         words in str(error) for words in ("No space left on device", "os error 28", "disk is full")
     )
 
