@@ -63,7 +63,12 @@ def _git_state() -> dict[str, Any]:
     try:
         commit, changes = (
             subprocess.run(
-                ["git", *arguments], cwd=root, capture_output=True, text=True, timeout=5, check=True
+                ["git", "--no-optional-locks", *arguments],
+                cwd=root,
+                capture_output=True,
+                text=True,
+                timeout=5,
+                check=True,
             ).stdout.strip()
             for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
         )
