@@ -17,7 +17,7 @@ from search.abilities import require_able
 from search.budget import TimePlan, TrainingCost, exploration_epochs, seconds_besides_training
 from search.compile_gate import gate_of
 from search.conductor import Conductor
-from search.estimates import estimator_for, judging_hardware
+from search.estimates import estimator_for, judging_hardware, known_latencies
 from search.keeper import Keeper, kept_leases
 from search.options import DEFAULT_TIME_BUDGET_S, DEFAULT_TRAIN_BATCH, PUBLISHED, SearchOptions
 from search.places import local_cpus, nodes, places
@@ -260,6 +260,8 @@ def _policy(
         only_fixed=options.only_fixed,
         fixed=tuple(fixed_trials(usual_precisions(hardware))) if options.fixed_trials == "official" else (),
         estimated=hardware.estimated,
+        batch=options.batch,
+        calibration=known_latencies(hardware),
     )
 
 

@@ -1,13 +1,18 @@
 """Latencies that a search need not measure: of a device that is not here, or far from the limit on one that is."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evaluators.hardware import Hardware, resolve_hardware
 from foundation.errors import WorkFailedError
 from storage.records import LATENCY_MS, NewEstimate
 from yolov6space.candidate import Candidate, Precision
+
+if TYPE_CHECKING:
+    from evaluators.estimate import Observation
 
 Estimator = Callable[[Candidate], NewEstimate]
 
@@ -49,6 +54,15 @@ def estimator_for(hardware: Hardware, *, image_size: int, batch: int, classes: i
         )
 
     return estimated
+
+
+def known_latencies(hardware: Hardware) -> tuple[Observation, ...]:
+    """What a calibration measured on this device; none for one that is not here. Raises UserError as above."""
+    from evaluators.estimate.calibration_file import device_identity, read_calibration
+
+    if hardware.estimated:
+        return ()
+    return tuple(read_calibration(device_identity(hardware)).observations)
 
 
 def estimated_again(settings: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, float]:

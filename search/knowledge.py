@@ -118,6 +118,11 @@ class Knowledge:
         self._known_of[trial.id] = (trial, known)
         return known
 
+    def _deciding_estimate(self, candidate: Candidate) -> float:
+        """Milliseconds, where nothing is measured."""
+        assert self.estimator is not None  # a device that is not here is one that can be estimated
+        return self.estimator(candidate).value
+
     def _question(self) -> Question:
         return Question(
             target_ms=self.policy.target_ms,
@@ -126,6 +131,9 @@ class Knowledge:
             focus=self.policy.focus,
             num_classes=self.policy.num_classes,
             image_size=self.policy.image_size,
+            batch=self.policy.batch,
+            estimate=self._deciding_estimate if self.policy.estimated else None,
+            calibration=self.policy.calibration,
             look_cost=self.look_cost,
         )
 

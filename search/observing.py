@@ -12,6 +12,7 @@ from search.question import Known, Question
 from yolov6space.candidate import SpecError
 
 if TYPE_CHECKING:
+    from search.samplers.foretold import Foretelling
     from search.samplers.space_source import SpaceSource
     from search.samplers.values import Observation
     from yolov6space.space import Space
@@ -78,8 +79,18 @@ def observations(source: SpaceSource, known: Sequence[Known]) -> list[Observatio
 
 
 def source_of(space: Space, question: Question, excluded: frozenset[str]) -> SpaceSource:
+    from search.samplers.foretold import ByPhysics, exactly
     from search.samplers.space_source import SpaceSource
 
+    classes, size = question.num_classes, question.image_size
+    foretelling: Foretelling = ByPhysics(classes, size, question.batch, question.calibration)
+    if question.estimate is not None:
+        foretelling = exactly(question.estimate)
     return SpaceSource(
-        space, num_classes=question.num_classes, image_size=question.image_size, excluded=excluded
+        space,
+        num_classes=classes,
+        image_size=size,
+        excluded=excluded,
+        foretelling=foretelling,
+        foretelling_elsewhere=ByPhysics(classes, size),
     )

@@ -70,7 +70,10 @@ def _may_be_within(
     figures = source.figures(params)
     found = features(params, figures, source.choices)
     truth = np.array([*(one.latency for one in measured), np.nan], dtype=float)
-    belief = latency_belief(found, figures, None, 0.0, truth)
+    belief = source.foretold(
+        params, [(one.params, one.latency) for one in measured if one.latency is not None]
+    )
+    belief = belief or latency_belief(found, figures, None, 0.0, truth)
     return belief is None or bool(probability_within(belief, target_ms)[-1] >= 0.5)
 
 

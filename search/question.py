@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from yolov6space.candidate import Candidate
 
 if TYPE_CHECKING:
+    from evaluators.estimate import Observation
     from search.samplers.values import Focus
 
 
@@ -47,6 +49,9 @@ class Question:
 
     Attributes:
         num_classes, image_size: what costs are costs of.
+        batch: of the passes whose latency is limited.
+        estimate: milliseconds that a candidate is judged by where nothing is measured; None where it is.
+        calibration: latencies that are known of the device from before.
         look_cost: of a look with inherited weights, as a share of an exploring training; None for no such looks.
     """
 
@@ -56,6 +61,9 @@ class Question:
     focus: Focus = "target"
     num_classes: int = 80
     image_size: int = 640
+    batch: int = 1
+    estimate: Callable[[Candidate], float] | None = None
+    calibration: Sequence[Observation] = ()
     look_cost: float | None = None
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from search.samplers.values import Focus
 from storage.records import TrialRecord
 from yolov6space.candidate import Candidate
+
+if TYPE_CHECKING:
+    from evaluators.estimate import Observation
 
 
 class View(Protocol):
@@ -63,6 +66,7 @@ class Policy:
         fixed: named candidates that are tried first.
         only_fixed: propose nothing else, and train nothing longer.
         estimated: the device is not here: estimates decide, and nothing is measured.
+        calibration: latencies that are known of the device from before.
     """
 
     target_ms: float
@@ -77,3 +81,5 @@ class Policy:
     fixed: tuple[tuple[str, Candidate], ...] = ()
     only_fixed: bool = False
     estimated: bool = False
+    batch: int = 1
+    calibration: tuple[Observation, ...] = ()

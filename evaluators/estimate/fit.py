@@ -95,10 +95,14 @@ class Calibration:
 
     def estimate(self, case: Case, *, source: str, doubt: float = 1.0) -> Estimate:
         """Best guess and 90 % interval; `doubt` widens it where the case is unlike what was fitted."""
-        value, slopes = self._value_and_slopes(case)
-        spread = math.sqrt(self.noise**2 + float(slopes @ self.covariance @ slopes))
+        value, spread = self.value_and_spread(case)
         factor = math.exp(doubt * self._reach * spread)
         return Estimate(value_ms=value, low_ms=value / factor, high_ms=value * factor, source=source)
+
+    def value_and_spread(self, case: Case) -> tuple[float, float]:
+        """The best guess and the standard deviation of its logarithm."""
+        value, slopes = self._value_and_slopes(case)
+        return value, math.sqrt(self.noise**2 + float(slopes @ self.covariance @ slopes))
 
     def slopes(self, case: Case) -> Floats:
         """Derivatives of the logarithm of the time by the logarithms of the parameters, P."""

@@ -162,6 +162,11 @@ class TableSource:
         rows = [self._table.rows[key_of(one)] for one in params]
         return {name: values[rows].tolist() for name, values in self._known.items()}
 
+    def foretold(
+        self, params: Sequence[Params], measured: Sequence[tuple[Params, float]], *, here: bool = True
+    ) -> None:
+        """Of a device nothing is known but what a column says."""
+
 
 MAX_POOL = 4000
 

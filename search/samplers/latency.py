@@ -14,6 +14,10 @@ from search.samplers.model import Belief
 _PRIOR_WEIGHT = 4.0  # a declared error counts as much as so many observed ones
 _LEAST_ERROR = 0.03  # of what is foretold from other candidates alone
 _FIXED_SHARES = (0.0, 0.2, 0.4, 0.6, 0.8)  # of the least time measured: fixed times that are tried
+_LEAST_DEVIATION = 1e-6
+_DEVICES_APART = 0.7  # of the logarithm of two devices' latencies: a factor of two
+_DEVICES_DIFFER = 0.15  # of the same beside that factor, from network to network
+_DIFFER_WEIGHT = 4.0  # networks that this guess counts as
 MIN_LEARNT = 4  # measurements before anything is foretold from features alone
 
 
@@ -45,9 +49,14 @@ def latency_belief(
         bias = off.sum() / count
         spread = np.sqrt(((off**2).sum() + _PRIOR_WEIGHT * error**2) / count)
         mean, deviation = np.log(estimate) + bias, np.full(len(estimate), spread)
-    mean, deviation = mean.copy(), deviation.copy()
-    mean[seen], deviation[seen] = np.log(measured[seen]), 0.0
-    return Belief(mean, deviation)
+    return settled(Belief(mean, deviation), measured)
+
+
+def settled(belief: Belief, measured: Array) -> Belief:
+    """The same with nothing left open where it was measured; (N,) NaN elsewhere."""
+    seen = np.isfinite(measured)
+    known = np.log(np.where(seen, measured, 1.0))
+    return Belief(np.where(seen, known, belief.mean), np.where(seen, 0.0, belief.deviation))
 
 
 def _learnt(
@@ -77,6 +86,31 @@ def _learnt(
     mean, deviation = line.predict(inputs, return_std=True)
     work = np.exp(mean)
     return np.log(start + work), np.maximum(deviation * work / (start + work), _LEAST_ERROR)
+
+
+def as_here(elsewhere: Belief, measured: Array) -> Belief:
+    """What another device's latencies tell of this one's: a common factor, learnt from the first measurement on.
+
+    Args:
+        elsewhere: the logarithm of latencies there, (N,).
+        measured: (N,) here; NaN where nothing was measured.
+    """
+    seen = np.isfinite(measured)
+    off = np.log(measured[seen]) - elsewhere.mean[seen]
+    certainty = len(off) + (_DEVICES_DIFFER / _DEVICES_APART) ** 2
+    factor = off.sum() / certainty
+    rest = ((off - factor) ** 2).sum() + _DIFFER_WEIGHT * _DEVICES_DIFFER**2
+    variance = rest / (len(off) + _DIFFER_WEIGHT)
+    return Belief(
+        elsewhere.mean + factor, np.sqrt(variance * (1.0 + 1.0 / certainty) + elsewhere.deviation**2)
+    )
+
+
+def pooled(first: Belief, second: Belief) -> Belief:
+    """Two beliefs about one quantity, each weighed by its precision."""
+    weights = [1.0 / np.maximum(one.deviation, _LEAST_DEVIATION) ** 2 for one in (first, second)]
+    total = weights[0] + weights[1]
+    return Belief((weights[0] * first.mean + weights[1] * second.mean) / total, total**-0.5)
 
 
 def probability_within(belief: Belief, limit: float) -> Array:

@@ -9,12 +9,11 @@ import numpy as np
 
 from search.samplers.features import Features, features
 from search.samplers.kernel import Array
-from search.samplers.latency import MIN_LEARNT, latency_belief, probability_within
+from search.samplers.latency import as_here, latency_belief, pooled, probability_within, settled
 from search.samplers.model import Belief, believe
 from search.samplers.values import Goal, Observation, Params, Source
 
 ELSEWHERE = "latency elsewhere"  # figure: latency on another device, measured there or foretold
-_ELSEWHERE_ERROR = 0.7  # of another device's latency as an estimate: devices are a factor of two apart
 AROUND = 10  # good candidates that a large source looks around
 
 
@@ -70,18 +69,27 @@ def situation(
     figures = source.figures(params)
     found = features(params, figures, source.choices)
     estimate = np.asarray(figures[source.latency]) if source.latency else None
-    error = source.latency_error
-    other = latency_belief(found, figures, None, 0.0, _by_row(elsewhere, known, len(params)))
-    if other is not None:  # far from this device's latency, perhaps, and yet the best that is known of it
+    there, here = _by_row(elsewhere, known, len(params)), _by_row(measured, known, len(params))
+    other = source.foretold(params, _pairs(known, elsewhere), here=False)
+    other = other or latency_belief(found, figures, None, 0.0, there)
+    if other is not None:  # far from this device's latency, perhaps, and yet a figure to learn from
         figures = {**figures, ELSEWHERE: np.exp(other.mean).tolist()}
         found = features(params, figures, source.choices)
-        if estimate is None and len(measured) < MIN_LEARNT:
-            estimate, error = np.exp(other.mean), _ELSEWHERE_ERROR
-    latency = latency_belief(found, figures, estimate, error, _by_row(measured, known, len(params)))
+    latency = source.foretold(params, _pairs(known, measured))
+    latency = latency or latency_belief(found, figures, estimate, source.latency_error, here)
+    if other is not None and (latency is None or latency.deviation.any()):
+        scaled = as_here(other, here)
+        latency = scaled if latency is None else pooled(latency, scaled)
+    if latency is not None:
+        latency = settled(latency, here)
     within = np.ones(len(params))
     if latency is not None and goal.limit is not None:
         within = probability_within(latency, goal.limit)
     return Situation(params, index, np.array(pool, dtype=int), found, latency, within)
+
+
+def _pairs(known: Mapping[str, Params], values: Mapping[str, float]) -> list[tuple[Params, float]]:
+    return [(known[key], value) for key, value in values.items()]
 
 
 def _by_row(values: Mapping[str, float], known: Mapping[str, Params], size: int) -> Array:

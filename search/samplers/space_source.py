@@ -16,29 +16,43 @@ from yolov6space.space import Space
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
+    from search.samplers.foretold import Foretelling
+    from search.samplers.model import Belief
+
 POOL = 350  # candidates drawn at random for each question
 CHILDREN = 80  # candidates bred from the best, besides the neighbours of a few of them
 _NEIGHBOURS_OF = 3
 
 
 class SpaceSource:
-    """Draws from a space: at random, around the best, and between them. Latency is learnt from measurements.
+    """Draws from a space: at random, around the best, and between them.
 
     Args:
         num_classes, image_size: what costs are costs of.
         excluded: keys of candidates that are never drawn.
+        foretelling: latency before it is measured; None: learnt from the figures of what was measured alone.
+        foretelling_elsewhere: the same on another device.
     """
 
     latency = None
     latency_error = 0.0
 
     def __init__(
-        self, space: Space, *, num_classes: int, image_size: int, excluded: frozenset[str] = frozenset()
+        self,
+        space: Space,
+        *,
+        num_classes: int,
+        image_size: int,
+        excluded: frozenset[str] = frozenset(),
+        foretelling: Foretelling | None = None,
+        foretelling_elsewhere: Foretelling | None = None,
     ) -> None:
         self._space = space
         self._num_classes = num_classes
         self._image_size = image_size
         self._excluded = excluded
+        self._foretelling = foretelling
+        self._foretelling_elsewhere = foretelling_elsewhere
         self.choices: dict[str, tuple[Any, ...] | None] = {
             dimension.name: None if dimension.ordered else dimension.choices
             for dimension in space.dimensions
@@ -101,6 +115,16 @@ class SpaceSource:
         rows = [self._figures(self.candidate_of(one)) for one in params]
         names = ("gflops", "params_m", "activation_mb", "repeats", "mean width")
         return {name: [row[column] for row in rows] for column, name in enumerate(names)}
+
+    def foretold(
+        self, params: Sequence[Params], measured: Sequence[tuple[Params, float]], *, here: bool = True
+    ) -> Belief | None:
+        """See `Source`."""
+        foretelling = self._foretelling if here else self._foretelling_elsewhere
+        if foretelling is None:
+            return None
+        known = [(self.candidate_of(one), ms) for one, ms in measured]
+        return foretelling([self.candidate_of(one) for one in params], known)
 
     def _figures(self, candidate: Candidate) -> tuple[float, ...]:
         return _figures(candidate.model, self._num_classes, candidate.image_size or self._image_size)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
+    from search.samplers.model import Belief
+
 Params = Mapping[str, Any]
 Focus = Literal["target", "front"]
 GIVEN = math.inf
@@ -53,6 +55,13 @@ class Source(Protocol):
 
     def figures(self, params: Sequence[Params]) -> dict[str, list[float]]:
         """What is known before evaluation, by name: finite numbers, one per candidate."""
+
+    def foretold(
+        self, params: Sequence[Params], measured: Sequence[tuple[Params, float]], *, here: bool = True
+    ) -> Belief | None:
+        """Belief about the logarithm of latencies, from those that were measured, on this device or another one;
+        None where `latency`, or what the figures teach, has to do.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,18 @@ def test_on_a_calibrated_device_only_the_hopeless_go_unmeasured(repository: Repo
     assert {one.candidate_key for one in near} <= set(judge.asked), "near the limit the device decides"
 
 
+def test_where_estimates_decide_nothing_over_the_limit_is_asked(repository: Repository) -> None:
+    def exact(candidate: Candidate) -> NewEstimate:
+        value = latency_ms(candidate)
+        return NewEstimate(quantity=LATENCY_MS, value=value, low=value, high=value, source="a fake")
+
+    search = conductor(repository, trials=8, sampler="latency-aware")
+    run(replace(search, policy=replace(search.policy, estimated=True), estimator=exact))
+    trials = repository.trials(1)
+    assert len(trials) == 8 and all(trial.state is TrialState.FINISHED for trial in trials)
+    assert all(trial.latency_estimate is not None for trial in trials)
+
+
 def pessimist(candidate: Candidate) -> NewEstimate:
     """20 % too slow, with an interval that allows for it."""
     value = 1.2 * latency_ms(candidate)

@@ -1,9 +1,11 @@
 """Questions: valid, new, reproducible from what is known alone, and better than chance where a model helps."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
+from evaluators.estimate import Case, Observation
 from search.sampler import SAMPLERS, distributions, to_params, to_values
 from search.study import Known, Question, propose
 from tests.search.fakes import CLASSES, SIZE, ap, latency_ms
@@ -39,6 +41,29 @@ def test_new_valid_and_deterministic(sampler: str) -> None:
         assert ask(list(known), set(taken), sampler) == candidate  # from what is known alone
         known.append(answer(candidate))
         taken.add(candidate.key)
+
+
+def test_what_a_calibration_measured_spares_measuring_it_again() -> None:
+    """Without it the first questions cannot tell what is within the limit."""
+    rng = random.Random(3)
+    known = tuple(
+        Observation(
+            case=Case(model=one.model, precision=one.precision, image_size=SIZE, num_classes=CLASSES),
+            ms=latency_ms(one),
+        )
+        for one in (Space.default().sample(rng) for _ in range(30))
+    )
+
+    def over(calibration: tuple[Observation, ...]) -> int:
+        told: list[Known] = []
+        asked = replace(question("latency-aware"), calibration=calibration)
+        for _ in range(6):
+            found = propose(Space.default(), told, {one.candidate.key for one in told}, asked)
+            assert found is not None
+            told.append(answer(found.candidate))
+        return sum(one.ap is None for one in told)
+
+    assert over(known) < over(())
 
 
 def test_seeds_differ() -> None:

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 from sklearn.gaussian_process.kernels import Matern
 
 from search.samplers.features import features
 from search.samplers.kernel import GroupedMatern, MapRegressor
-from search.samplers.latency import allowed_risk, latency_belief, probability_within
-from search.samplers.model import believe
+from search.samplers.latency import allowed_risk, as_here, latency_belief, pooled, probability_within
+from search.samplers.model import Belief, believe
 
 CHOICES = {"size": None, "kind": ("a", "b", "c"), "other": ("a", "b", "c")}
 
@@ -107,6 +108,29 @@ def test_latency_exact_estimated_and_learnt() -> None:
     biased = latency_belief(found, {}, truth * 1.3, 0.05, measured)
     assert biased is not None and np.exp(biased.mean[1]) < truth[1] * 1.15  # what was measured corrects it
     assert biased.deviation[0] == 0.0 and biased.deviation[1] > 0.0
+
+
+def test_another_device_tells_of_this_one_from_the_first_measurement_on() -> None:
+    there = Belief(np.log(np.linspace(1.0, 20.0, 60)), np.full(60, 0.02))
+    here = np.exp(there.mean) / 3.0
+    nothing = np.full(60, np.nan)
+    before = as_here(there, nothing)
+    assert np.allclose(before.mean, there.mean) and (before.deviation > 0.5).all()
+    once = as_here(there, np.where(np.arange(60) == 40, here, np.nan))
+    assert np.allclose(np.exp(once.mean), here, rtol=0.1) and (once.deviation < 0.3).all()
+    often = as_here(there, np.where(np.arange(60) % 3 == 0, here, np.nan))
+    assert np.allclose(np.exp(often.mean), here, rtol=0.01) and (often.deviation < once.deviation).all()
+
+
+def test_pooled_beliefs_are_those_of_both_sources_together() -> None:
+    """Normal beliefs: the product of their densities, here by a grid."""
+    grid = np.linspace(-5.0, 5.0, 20_001)
+    density = norm.pdf(grid, 0.3, 0.5) * norm.pdf(grid, 1.0, 0.2)
+    mean = (grid * density).sum() / density.sum()
+    deviation = (((grid - mean) ** 2 * density).sum() / density.sum()) ** 0.5
+    both = pooled(Belief(np.array([0.3]), np.array([0.5])), Belief(np.array([1.0]), np.array([0.2])))
+    assert both.mean[0] == pytest.approx(mean, abs=1e-6)
+    assert both.deviation[0] == pytest.approx(deviation, abs=1e-6)
 
 
 def test_a_fixed_time_and_a_choice_seen_once_and_far_too_large_are_told_apart() -> None:
