@@ -9,7 +9,7 @@ import numpy as np
 
 from evaluators.estimate.case import Case
 from evaluators.estimate.cpu_time import CpuTime
-from evaluators.estimate.fit import Calibration, Observation, fit
+from evaluators.estimate.fit import Observation, fit
 from search.samplers.latency import MIN_LEARNT
 from search.samplers.model import Belief
 from yolov6space.candidate import Candidate
@@ -19,7 +19,7 @@ Foretelling = Callable[[Sequence[Candidate], Measured], Belief | None]
 """Logarithm of the latency of candidates from (candidate, milliseconds) that were measured; None while unknown."""
 
 UNLIKE = 0.06  # what the fitted model is off besides, of networks unlike those measured: docs/search.md
-MAX_FITTED = 48  # latencies that the constants of a device are fitted to
+MAX_FITTED = 32  # latencies that the constants of a device are fitted to
 
 
 def exactly(estimate: Callable[[Candidate], float]) -> Foretelling:
@@ -53,7 +53,11 @@ class ByPhysics:
         if len(seen) < MIN_LEARNT:
             return None
         calibration = fit(CpuTime(), _spread(seen), robust=True)
-        return _belief(calibration, [self._case(one) for one in candidates])
+        told = {one: (ms, 0.0) for one, ms in measured}  # what is known need not be foretold
+        found = np.array(
+            [told.get(one) or calibration.value_and_spread(self._case(one)) for one in candidates]
+        )
+        return Belief(np.log(found[:, 0]), np.where(found[:, 1] > 0, np.hypot(found[:, 1], UNLIKE), 0.0))
 
     def _case(self, candidate: Candidate) -> Case:
         return Case(
@@ -71,8 +75,3 @@ def _spread(seen: Sequence[Observation]) -> Sequence[Observation]:
         return seen
     ordered = sorted(seen, key=lambda one: one.ms)
     return [ordered[round(place)] for place in np.linspace(0, len(ordered) - 1, MAX_FITTED)]
-
-
-def _belief(calibration: Calibration, cases: Sequence[Case]) -> Belief:
-    found = np.array([calibration.value_and_spread(case) for case in cases])
-    return Belief(np.log(found[:, 0]), np.hypot(found[:, 1], UNLIKE))

@@ -70,7 +70,7 @@ def situation(
     found = features(params, figures, source.choices)
     estimate = np.asarray(figures[source.latency]) if source.latency else None
     there, here = _by_row(elsewhere, known, len(params)), _by_row(measured, known, len(params))
-    other = source.foretold(params, _pairs(known, elsewhere), here=False)
+    other = source.foretold(params, _pairs(known, elsewhere), here=False) if elsewhere else None
     other = other or latency_belief(found, figures, None, 0.0, there)
     if other is not None:  # far from this device's latency, perhaps, and yet a figure to learn from
         figures = {**figures, ELSEWHERE: np.exp(other.mean).tolist()}

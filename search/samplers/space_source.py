@@ -51,6 +51,7 @@ class SpaceSource:
         self._num_classes = num_classes
         self._image_size = image_size
         self._excluded = excluded
+        self._decoded: dict[str, Candidate] = {}
         self._foretelling = foretelling
         self._foretelling_elsewhere = foretelling_elsewhere
         self.choices: dict[str, tuple[Any, ...] | None] = {
@@ -74,13 +75,16 @@ class SpaceSource:
         }
 
     def candidate_of(self, params: Params) -> Candidate:
-        """Inverse of `params_of`."""
-        return self._space.decode(
-            {
-                name: value if self.choices[name] is not None else self._space.choices[name][value]
-                for name, value in params.items()
-            }
-        )
+        """Inverse of `params_of`; what was drawn or decoded before is remembered."""
+        key = self.key(params)
+        if key not in self._decoded:
+            self._decoded[key] = self._space.decode(
+                {
+                    name: value if self.choices[name] is not None else self._space.choices[name][value]
+                    for name, value in params.items()
+                }
+            )
+        return self._decoded[key]
 
     def key(self, params: Params) -> str:
         """The canonical spelling as text: cheaper than the candidate's own key."""
@@ -108,6 +112,7 @@ class SpaceSource:
             key = self.key(params)
             if key not in taken:
                 found.setdefault(key, params)
+                self._decoded[key] = candidate
         return list(found.values())
 
     def figures(self, params: Sequence[Params]) -> dict[str, list[float]]:

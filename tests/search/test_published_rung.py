@@ -1,5 +1,7 @@
 """A search that begins with what the paper printed: which figures, and that they guide it."""
 
+from dataclasses import replace
+
 import pytest
 
 from foundation.errors import UserError
@@ -32,18 +34,22 @@ def test_a_space_that_holds_none_is_refused() -> None:
         published_results(Space.from_dict({**described, "dimensions": only_int8}))
 
 
-def test_first_looks_are_spread_until_latency_is_known_then_figures_guide() -> None:
-    space = Space.default()
+@pytest.mark.parametrize(("target_ms", "fifth_is_guided"), [(6.0, False), (200.0, True)])
+def test_first_looks_are_spread_until_latency_is_known_then_figures_guide(
+    target_ms: float, fifth_is_guided: bool
+) -> None:
+    """Under a limit that the printed networks are far over, they guide nothing."""
+    space, question = Space.default(), replace(QUESTION, target_ms=target_ms)
     known: list[Known] = published_results(space)
     reasons = []
     for _ in range(5):
-        found = propose(space, known, {one.candidate.key for one in known if not one.older}, QUESTION)
+        found = propose(space, known, {one.candidate.key for one in known if not one.older}, question)
         assert found is not None
         reasons.append(found.why)
         known.append(
             Known(found.candidate, latency_ms(found.candidate), None)
         )  # over the limit, as if all were
-    assert ["first look" in why for why in reasons] == [True] * 4 + [False]
+    assert ["first look" in why for why in reasons] == [True] * 4 + [not fifth_is_guided]
 
 
 def test_the_word_is_taken() -> None:
