@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
@@ -54,7 +55,7 @@ class Knowledge:
         return self._follower.trials()
 
     def propose(self, taken: Collection[str], unfit: Collection[str] = ()) -> Proposal | None:
-        """The sampler's next candidate whose key is not in `taken`; None when the space is exhausted.
+        """The sampler's next candidate whose key is not in `taken`; None where `study.propose` has none.
 
         One that was only looked at so far may be proposed again, unless it is `unfit`.
         """
@@ -146,6 +147,8 @@ def read_known(trial: TrialRecord) -> Known:
     latency = trial.latency.median_ms if trial.latency else None
     if latency is None:
         latency = trial.latency_estimate.value if trial.latency_estimate else None
+    if latency is not None and not 0.0 < latency < math.inf:
+        latency = None  # a row that no measurement wrote teaches nothing
     first, newest = trial.first_deployed, trial.evaluations.get(Origin.DEPLOYED)
     shared = trial.evaluations.get(Origin.SHARED)
     longer = newest is not None and first is not None and (newest.epochs or 0) > (first.epochs or 0)

@@ -60,21 +60,11 @@ def _may_be_within(
     source: SpaceSource, told: Sequence[Observation], candidate: Candidate, target_ms: float
 ) -> bool:
     """Whether the latency of a candidate, foretold from what was measured, is as likely within the limit as not."""
-    import numpy as np
+    from search.samplers.latency import probability_within
 
-    from search.samplers.features import features
-    from search.samplers.latency import latency_belief, probability_within
-
-    measured = [one for one in told if one.rung == 0 and one.latency is not None]
-    params = [*(one.params for one in measured), source.params_of(candidate)]
-    figures = source.figures(params)
-    found = features(params, figures, source.choices)
-    truth = np.array([*(one.latency for one in measured), np.nan], dtype=float)
-    belief = source.foretold(
-        params, [(one.params, one.latency) for one in measured if one.latency is not None]
-    )
-    belief = belief or latency_belief(found, figures, None, 0.0, truth)
-    return belief is None or bool(probability_within(belief, target_ms)[-1] >= 0.5)
+    measured = [(one.params, one.latency) for one in told if one.rung == 0 and one.latency is not None]
+    foretold = source.foretold([source.params_of(candidate)], measured)
+    return foretold is None or bool(probability_within(foretold, target_ms)[0] >= 0.5)
 
 
 def _study(past: Sequence[FrozenTrial], sampler: object) -> Study:

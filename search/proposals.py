@@ -50,7 +50,7 @@ class Proposals:
         for _ in range(MISFITS_BEFORE_STOP):
             proposal = self.knowledge.propose(taken, self._too_long)
             if proposal is None:
-                self.view.event("the space is exhausted: every candidate has been tried")
+                self.view.event(self._nothing_left(len(taken)))
                 return None, False
             candidate = proposal.candidate
             if self.training_seconds(candidate) <= self.plan.left_for_exploring():
@@ -63,6 +63,15 @@ class Proposals:
             taken.add(candidate.key)
             self._too_long.add(candidate.key)
         return None, False
+
+    def _nothing_left(self, taken: int) -> str:
+        """Why the sampler has no candidate."""
+        if taken >= self.knowledge.space.size:
+            return "the space is exhausted: every candidate has been tried"
+        return (
+            f"no candidate that was not tried is likely within {self.policy.target_ms:g} ms: allow a larger "
+            "--target-latency, a smaller --image-size, or smaller networks in --space"
+        )
 
     def _time_for_looks(self, candidate: Candidate) -> bool:
         """Whether trainings fit after a look; else it would have been the last thing that exploring did."""

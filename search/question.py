@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -29,6 +30,9 @@ class Known:
         ap_error: standard error of `ap` where judging ended after a part of the images; 0 else.
         shared_ap: AP with inherited weights (`shared_rung`), None where nobody looked.
         only_looked_at: whether that is all: it was not chosen for a training.
+
+    Raises:
+        ValueError: a latency that is not above 0 and finite, or an AP that is no number.
     """
 
     candidate: Candidate
@@ -41,6 +45,16 @@ class Known:
     ap_error: float = 0.0
     shared_ap: float | None = None
     only_looked_at: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("latency_ms", "elsewhere_ms"):
+            value = getattr(self, name)
+            if value is not None and not 0.0 < value < math.inf:
+                raise ValueError(f"{name} is {value}; it must be above 0 and finite")
+        for name in ("ap", "longer_ap", "shared_ap"):
+            value = getattr(self, name)
+            if value is not None and not math.isfinite(value):
+                raise ValueError(f"{name} is {value}; it must be a number, or None where there is none")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,7 +31,8 @@ def propose(
         taken: keys that must not be asked again, whatever came of them.
 
     Returns:
-        A new candidate, or None when none is found any more (the space is exhausted).
+        A new candidate, or None when none is found any more: the space is exhausted, or what is left of it is
+        hardly within the limit.
     """
     if question.sampler == DEFAULT_SAMPLER:
         return _by_ours(space, known, taken, question)

@@ -19,15 +19,21 @@ from evaluators.estimate.case import Case
 from evaluators.estimate.fit import Observation
 from evaluators.hardware import Hardware
 from foundation.errors import UserError
-from yolov6space.candidate import Candidate
+from yolov6space.candidate import MAX_STRIDE, Candidate
 
 FORMAT = 1
+_SLOWEST_MS = 1e7  # nobody measures passes of hours
+_COUNTS = (("image_size", MAX_STRIDE, 4096), ("batch", 1, 4096), ("classes", 1, 100_000))
 _INTERVAL_ERRORS = 2 * 1.96  # standard errors in a 95 % interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """Latency of one candidate, in milliseconds per pass, with its 95 % interval."""
+    """Latency of one candidate, in milliseconds per pass, with its 95 % interval.
+
+    Raises:
+        ValueError, TypeError: what no measurement can have found (a file that was edited or damaged).
+    """
 
     candidate: dict[str, Any]
     image_size: int
@@ -37,6 +43,19 @@ class Measured:
     low_ms: float
     high_ms: float
     disturbance: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.low_ms <= self.median_ms <= self.high_ms < _SLOWEST_MS:  # false for NaN, too
+            raise ValueError(
+                f"a latency of {self.median_ms} ms, {self.low_ms} to {self.high_ms}; it must be above 0 and in order"
+            )
+        for name, least, most in _COUNTS:
+            value = getattr(self, name)
+            if type(value) is not int or not least <= value <= most:
+                raise ValueError(f"{name} is {value!r}; it must be a whole number from {least} to {most}")
+        if self.image_size % MAX_STRIDE:
+            raise ValueError(f"image_size is {self.image_size}; it must be a multiple of {MAX_STRIDE}")
+        Candidate.from_dict(self.candidate)
 
     @property
     def question(self) -> tuple[str, int, int, int]:
@@ -102,9 +121,9 @@ def read_calibration(identity: dict[str, Any]) -> CalibrationFile:
         told = json.loads(path.read_text())
         if told["format"] != FORMAT:
             raise ValueError(f"format {told['format']}, not {FORMAT}")
-        return CalibrationFile(
-            device=told["device"], measured=tuple(Measured(**one) for one in told["measured"])
-        )
+        if told["device"] != identity:
+            raise ValueError(f"of another device, {told['device']}")
+        return CalibrationFile(device=identity, measured=tuple(Measured(**one) for one in told["measured"]))
     except FileNotFoundError:
         return CalibrationFile(device=identity)
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 
 from evaluators.estimate.case import Case
 from evaluators.estimate.cpu_time import CpuTime
-from evaluators.estimate.fit import Observation, fit
+from evaluators.estimate.fit import Calibration, Observation, fit
 from search.samplers.latency import MIN_LEARNT
 from search.samplers.model import Belief
 from yolov6space.candidate import Candidate
@@ -52,7 +53,7 @@ class ByPhysics:
         seen = [*self.known, *(Observation(case=self._case(one), ms=ms) for one, ms in measured)]
         if len(seen) < MIN_LEARNT:
             return None
-        calibration = fit(CpuTime(), _spread(seen), robust=True)
+        calibration = _fitted(tuple(_spread(seen)))
         told = {one: (ms, 0.0) for one, ms in measured}  # what is known need not be foretold
         found = np.array(
             [told.get(one) or calibration.value_and_spread(self._case(one)) for one in candidates]
@@ -75,3 +76,9 @@ def _spread(seen: Sequence[Observation]) -> Sequence[Observation]:
         return seen
     ordered = sorted(seen, key=lambda one: one.ms)
     return [ordered[round(place)] for place in np.linspace(0, len(ordered) - 1, MAX_FITTED)]
+
+
+@lru_cache(maxsize=4)
+def _fitted(seen: tuple[Observation, ...]) -> Calibration:
+    """Remembered: an older study's latencies stay the same, and a question may need several looks at its own."""
+    return fit(CpuTime(), seen, robust=True)

@@ -60,6 +60,19 @@ def test_where_estimates_decide_nothing_over_the_limit_is_asked(repository: Repo
     assert all(trial.latency_estimate is not None for trial in trials)
 
 
+def test_a_limit_that_nothing_meets_is_not_called_an_exhausted_space(repository: Repository) -> None:
+    def slow(candidate: Candidate) -> NewEstimate:
+        value = 1000.0 * latency_ms(candidate)
+        return NewEstimate(quantity=LATENCY_MS, value=value, low=value, high=value, source="a fake")
+
+    told: list[str] = []
+    search = conductor(repository, sampler="latency-aware")
+    search.view.event = told.append  # type: ignore[method-assign]
+    run(replace(search, policy=replace(search.policy, estimated=True), estimator=slow))
+    assert any("likely within 8.8 ms" in line and "--target-latency" in line for line in told)
+    assert not any("exhausted" in line for line in told)
+
+
 def pessimist(candidate: Candidate) -> NewEstimate:
     """20 % too slow, with an interval that allows for it."""
     value = 1.2 * latency_ms(candidate)

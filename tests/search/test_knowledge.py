@@ -34,3 +34,13 @@ def test_an_ap_of_a_part_of_the_images_comes_with_its_error(tmp_path: Path) -> N
     longer = replace(part, epochs=4.0)
     known = read_known(replace(trial, first_deployed=whole, evaluations={Origin.DEPLOYED: longer}))
     assert known.ap_error == 0.0 and known.longer_ap is None
+
+
+def test_a_stored_latency_that_no_device_has_teaches_nothing(tmp_path: Path) -> None:
+    with Repository.open(f"sqlite:///{tmp_path / 'study.db'}") as repository:
+        trial = best_feasible(repository.trials(seed_demo(repository).id))
+    assert trial is not None and trial.latency is not None
+    trial = replace(trial, spec=Space.default().sample(random.Random(0)).to_dict())
+    endless = replace(trial.latency, median_ms=float("inf"))
+    assert read_known(trial).latency_ms is not None
+    assert read_known(replace(trial, deployed_latency=endless, untrained_latency=None)).latency_ms is None

@@ -66,6 +66,17 @@ def test_what_a_calibration_measured_spares_measuring_it_again() -> None:
     assert over(known) < over(())
 
 
+@pytest.mark.parametrize("latency", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_latency_that_no_device_has_is_refused(latency: float) -> None:
+    candidate = Space.default().sample(random.Random(0))
+    with pytest.raises(ValueError, match="above 0 and finite"):
+        Known(candidate, latency, 0.3)
+    with pytest.raises(ValueError, match="above 0 and finite"):
+        Known(candidate, None, 0.3, older=True, elsewhere_ms=latency)
+    with pytest.raises(ValueError, match="ap is nan"):
+        Known(candidate, 1.0, float("nan"))
+
+
 def test_seeds_differ() -> None:
     assert ask([], set(), "random", seed=0) != ask([], set(), "random", seed=1)
 

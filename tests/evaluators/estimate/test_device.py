@@ -195,3 +195,45 @@ def test_what_is_not_known_comes_before_what_was_disturbed():
         on_measured=lambda number, *_: numbers.append(number),
     )
     assert numbers == [4, 5, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("median_ms", 0.0),
+        ("median_ms", float("nan")),
+        ("median_ms", "8"),
+        ("median_ms", None),
+        ("low_ms", 0.0),
+        ("low_ms", float("inf")),
+        ("high_ms", -1.0),
+        ("high_ms", float("inf")),
+        ("image_size", 33),
+        ("image_size", 1.5),
+        ("batch", -1),
+        ("batch", "1"),
+        ("classes", 0),
+        ("classes", None),
+        ("candidate", None),
+        ("candidate", {}),
+        ("unheard_of", 1),
+    ],
+)
+def test_a_damaged_row_is_told_with_its_file(field, value):
+    device = Device()
+    identity = device_identity(CPU)
+    calibrate(CPU, samples_for(Space.default(), ("fp32",), 2, **SIZE), device.measure, **SIZE)
+    told = json.loads(path_for(identity).read_text())
+    told["measured"][1][field] = value
+    path_for(identity).write_text(json.dumps(told))
+    with pytest.raises(UserError, match=r"not a calibration .*delete it and calibrate again") as refused:
+        read_calibration(identity)
+    assert str(path_for(identity)) in str(refused.value)
+
+
+def test_a_calibration_of_another_device_is_refused():
+    calibrate(CPU, samples_for(Space.default(), ("fp32",), 1, **SIZE), Device().measure, **SIZE)
+    path = path_for(device_identity(CPU))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"device": {}}))
+    with pytest.raises(UserError, match="another device"):
+        read_calibration(device_identity(CPU))
