@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 
 EXPLORING_SHARE = 0.5  # of a time budget; the rest goes to longer training of the best candidates
 TRIALS_TO_EXPLORE = 8  # trainings of a YOLOv6-N-sized network that should fit into the exploring share
+FEWEST_TO_EXPLORE = 3  # the same where more would be too short to tell good from poor
+TELLING_STEPS = (
+    300  # of such a training: with 120, AP on the bundled digits was .005 for YOLOv6-N and chance for all
+)
 LONGER_TRAINING = 4.0  # a finalist gets at most this many times the epochs of exploration on top
 MAX_EPOCHS = 300
 MIN_EPOCHS = 2
@@ -20,14 +24,22 @@ def seconds_besides_training(processes: int) -> float:
     return DEPLOY_SECONDS + (STARTING_SECONDS if processes > 1 else 0.0)
 
 
-def exploration_epochs(budget_s: float, seconds_per_epoch: float) -> int:
+def exploration_epochs(budget_s: float, seconds_per_epoch: float, steps_per_epoch: float) -> int:
     """Epochs per exploring trial so that about TRIALS_TO_EXPLORE networks of N's size fit.
+
+    Fewer networks, and no less than FEWEST_TO_EXPLORE, where trainings would otherwise have less than TELLING_STEPS.
 
     Args:
         seconds_per_epoch: of YOLOv6-N on this machine, data and image size, measured.
     """
-    per_trial = budget_s * EXPLORING_SHARE / TRIALS_TO_EXPLORE - DEPLOY_SECONDS
-    return max(MIN_EPOCHS, min(MAX_EPOCHS, math.floor(per_trial / seconds_per_epoch)))
+
+    def fitting(trials: int) -> int:
+        per_trial = budget_s * EXPLORING_SHARE / trials - DEPLOY_SECONDS
+        return math.floor(per_trial / seconds_per_epoch)
+
+    telling = math.ceil(TELLING_STEPS / steps_per_epoch)
+    epochs = max(fitting(TRIALS_TO_EXPLORE), min(telling, fitting(FEWEST_TO_EXPLORE)))
+    return max(MIN_EPOCHS, min(MAX_EPOCHS, epochs))
 
 
 @dataclass(frozen=True, slots=True)

@@ -238,7 +238,8 @@ def _epochs(options: SearchOptions, data: DetectionData, bench: Bench, training:
     per_image = training.seconds_per_image(reference.flops / 1e9)
     budget = DEFAULT_TIME_BUDGET_S if options.time_budget_s is None else options.time_budget_s
     budget -= options.shared_training_s or 0.0
-    epochs = exploration_epochs(budget * bench.workers, per_image * len(data.split("train")))
+    images = len(data.split("train"))
+    epochs = exploration_epochs(budget * bench.workers, per_image * images, images / bench.train_batch)
     supposed = f", supposing {bench.processes} processes so many times as fast as one"
     progress(f"YOLOv6-N trains here at {1 / per_image:.0f} images/s{supposed if bench.processes > 1 else ''}")
     return epochs

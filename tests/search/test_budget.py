@@ -1,13 +1,17 @@
 """Time: predictions from two timed networks, and what finished jobs teach."""
 
+import math
 from dataclasses import replace
 
 import pytest
 
 from search.budget import (
     DEPLOY_SECONDS,
+    EXPLORING_SHARE,
+    FEWEST_TO_EXPLORE,
     MAX_EPOCHS,
     MIN_EPOCHS,
+    TELLING_STEPS,
     TimePlan,
     TrainingCost,
     exploration_epochs,
@@ -41,9 +45,18 @@ def test_a_plan_learns_how_much_slower_it_really_is() -> None:
 
 
 def test_exploration_epochs_stay_in_bounds() -> None:
-    assert exploration_epochs(1.0, 100.0) == MIN_EPOCHS
-    assert exploration_epochs(1e9, 1.0) == MAX_EPOCHS
-    assert MIN_EPOCHS < exploration_epochs(1500.0, 9.0) < MAX_EPOCHS
+    assert exploration_epochs(1.0, 100.0, 60) == MIN_EPOCHS
+    assert exploration_epochs(1e9, 1.0, 60) == MAX_EPOCHS
+    assert MIN_EPOCHS < exploration_epochs(1500.0, 9.0, 60) < MAX_EPOCHS
+
+
+def test_fewer_networks_are_explored_where_all_would_be_trained_too_little_to_tell() -> None:
+    many, long = exploration_epochs(720.0, 23.0, 1e9), exploration_epochs(720.0, 23.0, 60)
+    assert many == MIN_EPOCHS < long <= math.ceil(TELLING_STEPS / 60)
+    assert long * 23.0 + DEPLOY_SECONDS <= 720.0 * EXPLORING_SHARE / FEWEST_TO_EXPLORE
+    assert exploration_epochs(7200.0, 23.0, 60) == exploration_epochs(7200.0, 23.0, 1e9), (
+        "there is time for all"
+    )
 
 
 def test_a_search_for_scales_and_a_teacher_take_their_time() -> None:
