@@ -15,7 +15,7 @@ from search.samplers.acquisition import (
 from search.samplers.kernel import Array
 from search.samplers.model import believe
 from search.samplers.situation import Situation, observed
-from search.samplers.values import GIVEN, Focus, Goal, Observation, Source
+from search.samplers.values import Focus, Goal, Observation, Source
 from search.samplers.warp import Warp, outcomes
 
 DESIGN = 10  # questions before the model is asked
@@ -34,8 +34,7 @@ def judged_rung(
     for rung in range(last, -1, -1):
         enough = DESIGN if last == 0 else low_design(costs[0]) if rung == 0 else HIGH_ENOUGH
         rows = observed(source, here, seen, rung)[0]
-        if costs[rung] >= GIVEN:  # what is over this limit says little of what is within
-            rows = rows[here.within[rows] > 0.5]
+        rows = rows[here.within[rows] > 0.5]  # what is over this limit says little of what is within
         if len(rows) >= enough:
             return rung
     return None

@@ -59,12 +59,13 @@ def test_what_is_known_saves_questions(elsewhere: bool) -> None:
     assert best_of(4, older(elsewhere=elsewhere)) > best_of(8, [])
 
 
-def test_networks_over_this_limit_do_not_stand_in_for_a_first_look() -> None:
+@pytest.mark.parametrize("is_older", [True, False], ids=["older study", "fixed trials"])
+def test_networks_over_this_limit_do_not_stand_in_for_a_first_look(is_older: bool) -> None:
     rng = random.Random(3)
     drawn = [Space.default().sample(rng) for _ in range(60)]
     given = {
         large: [
-            Known(one, latency_ms(one), ap(one, 10), older=True)
+            Known(one, latency_ms(one), ap(one, 10), older=is_older)
             for one in drawn
             if (latency_ms(one) > TARGET_MS) == large
         ]
