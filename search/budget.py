@@ -15,6 +15,7 @@ LONGER_TRAINING = 4.0  # a finalist gets at most this many times the epochs of e
 MAX_EPOCHS = 300
 MIN_EPOCHS = 2
 DEPLOY_SECONDS = 12.0  # export, quantization, latency and AP of one candidate, before any was seen
+MEASURING_SECONDS = 10.0  # latency of one candidate on a device that is here, likewise
 TUNING_STEP = 1.4  # times a training step: QAT is float32 and has a teacher, but no branches; likewise
 STARTING_SECONDS = 20.0  # of the processes that share a training, and of the one that deploys it; likewise
 
@@ -76,6 +77,7 @@ class TimePlan:
         slower: how much longer trainings really take (loading, a busy machine); learnt from finished jobs.
         processes: that share a training; `cost` is of all of them.
         tuning: how many times a training step in one process a step of QAT takes; learnt from finished jobs.
+        measuring_seconds: of finding out one latency before a training; learnt from those that were.
     """
 
     budget_s: float | None
@@ -86,6 +88,7 @@ class TimePlan:
     slower: float = 1.3
     processes: int = 1
     tuning: float = TUNING_STEP
+    measuring_seconds: float = MEASURING_SECONDS
 
     def __post_init__(self) -> None:
         self.started = self.clock()
@@ -121,6 +124,10 @@ class TimePlan:
             seen = training_s / images_seen / self.cost.seconds_per_image(gflops)
             self.slower = 0.5 * self.slower + 0.5 * seen
         self.deploy_seconds = 0.5 * self.deploy_seconds + 0.5 * deploy_s
+
+    def learn_measuring(self, seconds: float) -> None:
+        """Correct the time that a latency takes to find out likewise."""
+        self.measuring_seconds = 0.5 * self.measuring_seconds + 0.5 * seconds
 
     def learn_tuning(self, gflops: float, images_seen: int, seconds: float) -> None:
         """Correct the prediction of QAT likewise."""

@@ -160,7 +160,10 @@ class Conductor:
         candidate = Candidate.from_dict(trial.spec)
         if trial.state is not TrialState.RUNNING and not self.repository.claim(trial.id):
             return None
+        asked_at = self.plan.clock()
         latency_ms = self._screening.latency_within(trial, candidate)
+        if trial.untrained_latency is None:
+            self.plan.learn_measuring(self.plan.clock() - asked_at)
         if latency_ms is None:
             return None
         if look and self._shared is not None and self._screening.looked_at(trial, self._shared):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
@@ -54,13 +54,15 @@ class Knowledge:
         """All trials of the study by number."""
         return self._follower.trials()
 
-    def propose(self, taken: Collection[str], unfit: Collection[str] = ()) -> Proposal | None:
+    def propose(
+        self, taken: Collection[str], affordable: Callable[[Candidate], bool] | None = None
+    ) -> Proposal | None:
         """The sampler's next candidate whose key is not in `taken`; None where `study.propose` has none.
 
-        One that was only looked at so far may be proposed again, unless it is `unfit`.
+        One that was only looked at so far may be proposed again. No other than an `affordable` one is.
         """
-        known = [one for one in self._all_known() if not (one.only_looked_at and one.candidate.key in unfit)]
-        return propose(self.space, known, taken, self._question())
+        question = replace(self._question(), affordable=affordable)
+        return propose(self.space, self._all_known(), taken, question)
 
     def promising(self) -> list[Proposal]:
         """Feasible candidates worth a longer training, best first (see `study.promising`)."""

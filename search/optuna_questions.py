@@ -38,8 +38,11 @@ def by_optuna(
     source = source_of(space, question, frozenset())
     told = observations(source, known)
 
+    def new(candidate: Candidate) -> bool:
+        return candidate.key not in taken and (question.affordable is None or question.affordable(candidate))
+
     def permitted(candidate: Candidate) -> bool:
-        return candidate.key not in taken and _may_be_within(source, told, candidate, question.target_ms)
+        return new(candidate) and _may_be_within(source, told, candidate, question.target_ms)
 
     for attempt in range(_SAMPLER_ATTEMPTS):
         study = _study(past, BASELINES[question.sampler](_seed(question.seed, len(taken), attempt)))
@@ -49,8 +52,8 @@ def by_optuna(
             if permitted(candidate):
                 return Proposal(candidate, f"asked by {question.sampler}")
     rng = random.Random(_seed(question.seed, len(taken), _SAMPLER_ATTEMPTS))
-    new = (one for _ in range(_RANDOM_ATTEMPTS) if (one := space.sample(rng)).key not in taken)
-    some = list(islice(new, _SAMPLER_ATTEMPTS))
+    drawn = (space.sample(rng) for _ in range(_RANDOM_ATTEMPTS))
+    some = list(islice(filter(new, drawn), _SAMPLER_ATTEMPTS))
     with quietly():
         chosen = next((one for one in some if permitted(one)), some[0] if some else None)
     return None if chosen is None else Proposal(chosen, "drawn at random")

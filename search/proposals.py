@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
 
 from search.budget import TimePlan
 from search.effort import all_epochs, qat_epochs
 from search.knowledge import Knowledge
 from search.roles import Policy, View
+from search.units import in_time
 from storage.owners import this_owner
 from storage.records import StudyRecord, TrialRecord
 from storage.repository import Repository
 from storage.states import TrialKind, TrialState
 from yolov6space.candidate import Candidate
 
-MISFITS_BEFORE_STOP = 5  # proposals in a row whose training would outlast the exploring share
 TRAININGS_AFTER_A_LOOK = 3  # for which there must be time
 CHOSEN = "chosen"  # kind of event: why a candidate was proposed
 
@@ -34,11 +36,10 @@ class Proposals:
     plan: TimePlan
     view: View
     enough: bool = False
-    _too_long: set[str] = field(default_factory=set)
 
     def next(self, running: int) -> tuple[TrialRecord | None, bool]:
-        """The sampler's next candidate whose training fits the exploring share, in the study and claimed by now, and
-        whether it is to be looked at first; None ends exploring.
+        """The sampler's next candidate of those whose training fits what is left to explore, in the study and claimed
+        by now, and whether it is to be looked at first; None ends exploring.
         """
         trials = self.knowledge.trials()
         trained = sum(trial.state is TrialState.FINISHED for trial in trials) + running
@@ -46,28 +47,33 @@ class Proposals:
         if self.enough:
             return None, False
         known = {trial.candidate_key: trial.id for trial in trials}
-        taken = known.keys() | self._too_long
-        for _ in range(MISFITS_BEFORE_STOP):
-            proposal = self.knowledge.propose(taken, self._too_long)
-            if proposal is None:
-                self.view.event(self._nothing_left(len(taken)))
-                return None, False
-            candidate = proposal.candidate
-            if self.training_seconds(candidate) <= self.plan.left_for_exploring():
-                added = known.get(candidate.key)
-                if added is None:
-                    added = self.add(candidate, kind=TrialKind.SAMPLED, claim_by=this_owner())
-                self.repository.add_event(self.study.id, CHOSEN, proposal.why, trial_id=added)
-                look = proposal.look and self._time_for_looks(candidate)
-                return self.repository.trial(added), look
-            taken.add(candidate.key)
-            self._too_long.add(candidate.key)
-        return None, False
+        left = self.plan.left_for_exploring()
 
-    def _nothing_left(self, taken: int) -> str:
+        def affordable(candidate: Candidate) -> bool:
+            return self.plan.measuring_seconds + self.training_seconds(candidate) <= left
+
+        proposal = self.knowledge.propose(known.keys(), affordable if math.isfinite(left) else None)
+        if proposal is None:
+            self.view.event(self._nothing_left(known.keys(), left))
+            return None, False
+        candidate = proposal.candidate
+        added = known.get(candidate.key)
+        if added is None:
+            added = self.add(candidate, kind=TrialKind.SAMPLED, claim_by=this_owner())
+        self.repository.add_event(self.study.id, CHOSEN, proposal.why, trial_id=added)
+        return self.repository.trial(added), proposal.look and self._time_for_looks(candidate)
+
+    def _nothing_left(self, taken: Collection[str], left: float) -> str:
         """Why the sampler has no candidate."""
-        if taken >= self.knowledge.space.size:
+        if len(taken) >= self.knowledge.space.size:
             return "the space is exhausted: every candidate has been tried"
+        other = self.knowledge.propose(taken) if math.isfinite(left) else None
+        if other is not None:
+            takes = in_time(self.training_seconds(other.candidate))
+            return (
+                f"{in_time(left)} are left to explore, too little to train any other network within the limit (the "
+                f"most promising would take {takes}): allow a larger --time-budget"
+            )
         return (
             f"no candidate that was not tried is likely within {self.policy.target_ms:g} ms: allow a larger "
             "--target-latency, a smaller --image-size, or smaller networks in --space"

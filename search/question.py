@@ -67,6 +67,7 @@ class Question:
         estimate: milliseconds that a candidate is judged by where nothing is measured; None where it is.
         calibration: latencies that are known of the device from before.
         look_cost: of a look with inherited weights, as a share of an exploring training; None for no such looks.
+        affordable: whether there is time to train a candidate, no other is proposed; None for time enough.
     """
 
     target_ms: float
@@ -79,6 +80,7 @@ class Question:
     estimate: Callable[[Candidate], float] | None = None
     calibration: Sequence[Observation] = ()
     look_cost: float | None = None
+    affordable: Callable[[Candidate], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from search.sampler import DEFAULT_SAMPLER
 
 if TYPE_CHECKING:
     from search.samplers.report import Beliefs
+    from search.samplers.values import Params
     from yolov6space.space import Space
 
 __all__ = ["Known", "Proposal", "Question", "believed", "promising", "propose"]
@@ -32,7 +33,7 @@ def propose(
 
     Returns:
         A new candidate, or None when none is found any more: the space is exhausted, or what is left of it is
-        hardly within the limit.
+        hardly within the limit, or takes longer than there is time.
     """
     if question.sampler == DEFAULT_SAMPLER:
         return _by_ours(space, known, taken, question)
@@ -76,8 +77,13 @@ def _by_ours(
     excluded = frozenset(taken) - {one.candidate.key for one in known if not one.older}
     source = source_of(space, question, excluded)
     told, costs = exploring(source, known, excluded, question.look_cost)
+    affordable = question.affordable
+
+    def fits(params: Params) -> bool:
+        return affordable is None or affordable(source.candidate_of(params))
+
     with quietly():
-        choice = decide(source, told, Goal(question.target_ms, question.focus, costs), question.seed)
+        choice = decide(source, told, Goal(question.target_ms, question.focus, costs), question.seed, fits)
     if choice is None:
         return None
     return Proposal(source.candidate_of(choice.params), choice.why, look=choice.rung < len(costs) - 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -19,10 +19,20 @@ LOW_PER_HIGH = 1.0  # cost that may go to cheaper rungs for each evaluation on t
 _LOW_LEAST = 0.25  # cost that goes to each cheaper rung at least: what teaches most for its cost
 
 
-def decide(source: Source, seen: Sequence[Observation], goal: Goal, seed: int) -> Choice | None:
+def decide(
+    source: Source,
+    seen: Sequence[Observation],
+    goal: Goal,
+    seed: int,
+    fits: Callable[[Params], bool] = lambda _: True,
+) -> Choice | None:
     """The next candidate and its rung; None when the source has no more.
 
     Deterministic: the same observations and seed give the same choice.
+
+    Args:
+        fits: whether a candidate may be chosen at all. Those that may not are still reasoned about, so that the
+            others are judged as they would be without.
     """
     seed = _mixed(seed, len(seen))
     last = len(goal.costs) - 1
@@ -33,6 +43,7 @@ def decide(source: Source, seen: Sequence[Observation], goal: Goal, seed: int) -
     blind = goal.limit is not None and here.latency is None
     judged = None if blind else judged_rung(source, here, seen, goal.costs)
     pool = permitted(here, goal, risk_taken(source, seen, goal, first_look=judged is None))
+    pool = pool[np.array([fits(here.params[row]) for row in pool], dtype=bool)]
     if len(pool) == 0:
         return None
     if judged is None:

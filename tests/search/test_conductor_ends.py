@@ -106,6 +106,27 @@ def test_training_longer_than_the_time_left_waits(repository: Repository) -> Non
     assert any(" s and 10 s are left to explore" in line for line in one.view.events)
 
 
+@pytest.mark.parametrize("sampler", ["latency-aware", "random"])
+def test_the_end_of_exploring_goes_to_networks_that_still_fit(repository: Repository, sampler: str) -> None:
+    clock = Clock()
+    one = conductor(repository, trials=None, budget_s=600.0, clock=clock, sampler=sampler)
+    too_long = []
+    for left in (35.0, 30.0, 27.0, 25.0):
+        clock.now = 300.0 - left
+        freely = one._knowledge.propose({trial.candidate_key for trial in repository.trials(1)})
+        assert freely is not None
+        too_long.append(one._proposals.training_seconds(freely.candidate) > left)
+        job = next_one(one)
+        assert job is not None and not job.epochs_before
+        assert one._proposals.training_seconds(Candidate.from_dict(job.candidate)) <= left
+        one.succeeded(job, trained(job))
+    assert any(too_long)
+    clock.now = 298.0
+    longer = one.next_job()
+    assert longer is None or longer.epochs_before
+    assert any("2 s are left to explore, too little to train any other" in line for line in one.view.events)
+
+
 def test_time_budget_ends_the_search(repository: Repository) -> None:
     clock = Clock()
     one = conductor(repository, trials=None, budget_s=600.0, clock=clock)
