@@ -89,6 +89,7 @@ class TimePlan:
     processes: int = 1
     tuning: float = TUNING_STEP
     measuring_seconds: float = MEASURING_SECONDS
+    _paces: dict[float, float] = field(init=False, default_factory=dict)  # seconds per image, by GFLOPs
 
     def __post_init__(self) -> None:
         self.started = self.clock()
@@ -105,7 +106,7 @@ class TimePlan:
             return math.inf
         return max(0.0, self.left() - self.budget_s * (1.0 - EXPLORING_SHARE))
 
-    def seconds_for(self, gflops: float, images: int, epochs: int) -> float:
+    def seconds_for(self, gflops: float, images: float, epochs: int) -> float:
         """Predicted seconds of training on `images` for `epochs`, and deploying, a network of this cost."""
         return images * epochs * self._per_image(gflops) + self.deploy_seconds
 
@@ -118,9 +119,13 @@ class TimePlan:
         fitting = (seconds - self.deploy_seconds) / (images * self._per_image(gflops))
         return max(0, math.floor(min(MAX_EPOCHS, fitting)))
 
-    def learn(self, gflops: float, images_seen: int, training_s: float, deploy_s: float) -> None:
-        """Correct the prediction by what a finished job took (exponential average)."""
+    def learn(self, gflops: float, images_seen: float, training_s: float, deploy_s: float) -> None:
+        """Correct the prediction by what a finished job took (exponential average).
+
+        A network that was trained in this run already is foretold by its own pace, which a line in GFLOPs may miss.
+        """
         if images_seen > 0 and training_s > 0:
+            self._paces[gflops] = training_s / images_seen
             seen = training_s / images_seen / self.cost.seconds_per_image(gflops)
             self.slower = 0.5 * self.slower + 0.5 * seen
         self.deploy_seconds = 0.5 * self.deploy_seconds + 0.5 * deploy_s
@@ -136,4 +141,4 @@ class TimePlan:
             self.tuning *= 0.5 + 0.5 * seconds / expected
 
     def _per_image(self, gflops: float) -> float:
-        return self.slower * self.cost.seconds_per_image(gflops)
+        return self._paces.get(gflops) or self.slower * self.cost.seconds_per_image(gflops)

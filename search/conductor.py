@@ -214,12 +214,13 @@ class Conductor:
     def _store(self, job: TrainJob, result: Mapping[str, Any]) -> None:
         trial = self.repository.trial(job.trial_id)
         candidate = Candidate.from_dict(job.candidate)
-        gflops = self._knowledge.gflops(candidate) * (teaching_cost(candidate) if job.distils else 1.0)
+        gflops = self._knowledge.gflops(candidate)
+        images = result["images_seen"] * (teaching_cost(candidate) if job.distils else 1.0)
         evidence = deployed_evidence(result)
         besides_training = result["deployed"]["seconds"] + result.get("starting_seconds", 0.0)
-        self.plan.learn(gflops, result["images_seen"], result["training_seconds"], besides_training)
+        self.plan.learn(gflops, images, result["training_seconds"], besides_training)
         if "tuning" in result:
-            self.plan.learn_tuning(self._knowledge.gflops(candidate), **result["tuning"])
+            self.plan.learn_tuning(gflops, **result["tuning"])
         words = in_words(evidence, trial)
         if trial.state is TrialState.RUNNING:
             self.repository.finish(trial.id, **evidence.to_store())

@@ -220,20 +220,20 @@ class Finalists:
     def _fits(self, candidate: Candidate, before: Past) -> bool:
         """Whether the rest of what was begun fits into the time left."""
         assert before.begun is not None
-        images, passes = self.knowledge.policy.train_images, all_epochs(candidate.model, before.begun.epochs)
-        deploying = self.plan.deploy_seconds
-        training = self.plan.seconds_for(self._gflops(candidate), images, passes) - deploying
+        images = self.knowledge.policy.train_images * teaching_cost(candidate)
+        passes, deploying = all_epochs(candidate.model, before.begun.epochs), self.plan.deploy_seconds
+        training = self.plan.seconds_for(self.knowledge.gflops(candidate), images, passes) - deploying
         after = self._tuning_seconds(candidate, before.begun.epochs) + deploying
         return training * (1 - before.done) + after <= self.plan.left() * SHARE_OF_LAST
 
     def _epochs(self, candidate: Candidate, seconds: float) -> int:
         """As many as fit into so many seconds, up to what a longer training is."""
         policy = self.knowledge.policy
-        images = policy.train_images * epochs_share(candidate.model)
-        most = round(policy.epochs * LONGER_TRAINING)
-        longest = min(most, self.plan.epochs_within(seconds, self._gflops(candidate), images))
+        images = policy.train_images * epochs_share(candidate.model) * teaching_cost(candidate)
+        most, gflops = round(policy.epochs * LONGER_TRAINING), self.knowledge.gflops(candidate)
+        longest = min(most, self.plan.epochs_within(seconds, gflops, images))
         training = seconds - self._tuning_seconds(candidate, longest)
-        return min(longest, self.plan.epochs_within(training, self._gflops(candidate), images))
+        return min(longest, self.plan.epochs_within(training, gflops, images))
 
     def _tuning_seconds(self, candidate: Candidate, epochs: int) -> float:
         """Of the QAT after a longer training of so many epochs; 0 for a candidate that asks for none."""
@@ -250,9 +250,6 @@ class Finalists:
                 tuning = self._tuning_seconds(candidate, before.begun.epochs)
                 return before.begun.epochs if tuning <= self.plan.left() * SHARE_OF_LAST else None
         return None
-
-    def _gflops(self, candidate: Candidate) -> float:
-        return self.knowledge.gflops(candidate) * teaching_cost(candidate)
 
     def _weights(self, trial: TrialRecord) -> tuple[str, str]:
         """Hash of the artefact whose weights a longer training starts from, and the file of these weights."""

@@ -40,8 +40,17 @@ def test_a_plan_learns_how_much_slower_it_really_is() -> None:
     for _ in range(20):
         plan.learn(2.0, images_seen=100, training_s=100 * 0.08, deploy_s=5.0)
     assert plan.seconds_for(2.0, images=10, epochs=3) == pytest.approx(10 * 3 * 0.08 + 5.0, rel=1e-3)
+    assert plan.seconds_for(4.0, images=10, epochs=3) == pytest.approx(10 * 3 * 0.12 + 5.0, rel=1e-3)
     assert plan.epochs_within(5.0 + 10 * 7.5 * 0.08, 2.0, images=10) == 7
     assert plan.epochs_within(1.0, 2.0, images=10) == 0
+
+
+def test_a_network_that_was_trained_is_foretold_by_its_own_pace() -> None:
+    plan = TimePlan(budget_s=None, cost=TrainingCost(0.02, 0.01), clock=lambda: 0.0, slower=1.0)
+    plan.learn(2.0, images_seen=100, training_s=100 * 0.16, deploy_s=DEPLOY_SECONDS)
+    assert plan.seconds_for(2.0, images=10, epochs=1) - DEPLOY_SECONDS == pytest.approx(10 * 0.16)
+    others = plan.seconds_for(4.0, images=10, epochs=1) - DEPLOY_SECONDS
+    assert 10 * 0.06 < others < 10 * 0.06 * 4, "half believed of others, in proportion"
 
 
 def test_exploration_epochs_stay_in_bounds() -> None:

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from search.budget import TrainingCost
 from search.driver import fixed_trials
 from storage import Repository, TrialRecord
 from storage.states import TrialKind
@@ -31,9 +30,8 @@ def test_a_finalist_with_a_teacher_gets_the_epochs_its_time_allows(repository: R
         study = repository.create_study(distillation, {}, target_latency_ms=TARGET_MS)
         recipe = replace(candidate.recipe, distillation=distillation)
         fixed = (("one", replace(candidate, recipe=recipe)),)
-        base = conductor(repository, budget_s=1000)
+        base = conductor(repository, budget_s=30.0 + 125 * gflops(candidate))  # a second per GFLOP and epoch
         one = replace(base, study=study, policy=replace(base.policy, fixed=fixed, trials=1, epochs=40))
-        one.plan.cost = TrainingCost(0.0, 1000 / 150 / 100 / gflops(candidate))
         one.add_fixed_trials()
         jobs = []
         while (job := one.next_job()) is not None:
