@@ -7,6 +7,7 @@ from storage.front import non_dominated
 from storage.records import TrialRecord
 from storage.states import TrialKind, TrialState
 
+_LEAST_AP_SPAN = 0.1  # of the AP axis: one network, or equal ones, must not look far apart
 _LOG_FROM_RATIO = 12.0  # slowest to fastest; beyond it a linear axis would squash the fast ones
 
 
@@ -82,8 +83,9 @@ class FrontInfo(NamedTuple):
         if not self.measured:
             return None
         low, high = min(p.ap for p in self.measured), max(p.ap for p in self.measured)
-        span = max(high - low, 0.02)
-        return low - 0.08 * span, high + 0.16 * span
+        widened = max(0.0, _LEAST_AP_SPAN - (high - low)) / 2.0
+        low, high = max(0.0, low - widened), high + widened + max(0.0, widened - low)
+        return low - 0.08 * (high - low), high + 0.16 * (high - low)
 
     @property
     def limit_is_right(self) -> bool:

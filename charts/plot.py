@@ -223,5 +223,5 @@ def _layout(figure: Figure, title: str | None, *, x_title: str, y_title: str) ->
     )
     figure.update_xaxes(title={"text": x_title, "standoff": 12, "font": {"size": 13}}, **_AXIS)
     figure.update_yaxes(
-        title={"text": y_title, "standoff": 12, "font": {"size": 13}}, tickformat=".2f", **_AXIS
+        title={"text": y_title, "standoff": 12, "font": {"size": 13}}, tickformat=".3~f", **_AXIS
     )

@@ -131,7 +131,7 @@ class Conductor:
             )
             self._exploring = False
             return None
-        if self.plan.left_for_exploring() <= 0:
+        if self._proposals.time_left() <= 0:
             self.view.event("the time to explore is used up: what waits is neither measured nor trained now")
             self._exploring = False
             return None
@@ -170,7 +170,7 @@ class Conductor:
             self._refused_in_a_row = 0
             return None
         seconds = self._proposals.training_seconds(candidate)
-        left = self.plan.left_for_exploring()
+        left = self._proposals.time_left()
         if seconds > left:
             self.repository.release(trial.id)
             self._postponed.add(trial.id)

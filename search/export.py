@@ -321,9 +321,11 @@ def describe(one: Verification) -> str:
     stored = "undefined" if one.ap_stored is None else f"{one.ap_stored:.4f}"
     limit = "" if one.target_ms is None else f", limit {one.target_ms:g} ms"
     how, percent = (" estimated, not measured", 90) if one.latency_estimated else ("", 95)
+    differs = not one.latency_estimated and not one.low_ms <= one.median_ms_stored <= one.high_ms
+    doubt = "; the stored latency is outside: measure both again when the machine is quiet" if differs else ""
     return (
         f"AP {ap} (stored {stored}), {one.median_ms:.2f} ms{how}, {percent} % interval {one.low_ms:.2f} to "
-        f"{one.high_ms:.2f} (stored {one.median_ms_stored:.2f}{limit})"
+        f"{one.high_ms:.2f} (stored {one.median_ms_stored:.2f}{limit}){doubt}"
     )
 
 

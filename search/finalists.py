@@ -123,7 +123,11 @@ class Finalists:
         past = self._past()
         ranked = self._ranked(past)
         if not ranked:
-            self._no_more("no other within the limit is likely to reach the front")
+            anything = any(trial.feasible and trial.deployed for trial in self.knowledge.trials())
+            if anything:
+                self._no_more("no other within the limit is likely to reach the front")
+            else:
+                self._no_more("no network within the limit was trained yet")
             return None
         best, last = ranked[0], len(ranked) == 1 or len(self._chosen) == FINALISTS - 1
         before = past.get(best.id, Past())

@@ -154,7 +154,11 @@ def _results(
     how = " (estimated)" if latency.estimated else ""
     rows = [("deployed", _ap(deployed.ap, deployed.ap50), f"{latency.ms:.2f} ms{how}", "when it was found")]
     if verification is not None:
-        again = f"{verification.median_ms:.2f} ms{how}"
+        again = (
+            "not verified: the device is not here"
+            if latency.estimated
+            else f"{verification.median_ms:.2f} ms"
+        )
         rows.append(("verified", _ap(verification.ap, None), again, "in new processes"))
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     unverified = "" if verification else "\n\nNot verified: the files were not loaded and measured again."

@@ -47,7 +47,7 @@ class Proposals:
         if self.enough:
             return None, False
         known = {trial.candidate_key: trial.id for trial in trials}
-        left = self.plan.left_for_exploring()
+        left = self.time_left()
 
         def affordable(candidate: Candidate) -> bool:
             return self.plan.measuring_seconds + self.training_seconds(candidate) <= left
@@ -81,7 +81,12 @@ class Proposals:
 
     def _time_for_looks(self, candidate: Candidate) -> bool:
         """Whether trainings fit after a look; else it would have been the last thing that exploring did."""
-        return TRAININGS_AFTER_A_LOOK * self.training_seconds(candidate) <= self.plan.left_for_exploring()
+        return TRAININGS_AFTER_A_LOOK * self.training_seconds(candidate) <= self.time_left()
+
+    def time_left(self) -> float:
+        """Seconds left to explore; all that the run has until there is a network that could be trained longer."""
+        trained = any(trial.state is TrialState.FINISHED for trial in self.knowledge.trials())
+        return self.plan.left_for_exploring() if trained else self.plan.left()
 
     def add(
         self,

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charts.published import published_points
 from evaluators.hardware import ESTIMATE
 from search.ptq_loss import lost_by_ptq
 from storage.front import best_feasible, of_a_part, pareto_front
-from storage.states import TrialState
+from storage.states import TrialKind, TrialState
 from storage.urls import mask
 from yolov6space.candidate import Candidate
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rich.table import Table
 
     from search.driver import SearchResult
@@ -127,10 +127,13 @@ def print_report(result: SearchResult, plots: Mapping[str, Path]) -> None:
     official = [trial for trial in result.trials if trial.kind == "fixed"]
     if official:
         console.print(_official_table(official))
+        here = "latencies estimated here" if settings["backend"] == ESTIMATE else "another device"
         console.print(
-            "[dim]published: COCO val2017, Tesla T4, FP16: other data and another device, not comparable "
-            "with the columns measured here[/dim]"
+            f"[dim]published: COCO val2017, Tesla T4, FP16 (also beside int8): other data and {here}, not comparable "
+            "with the other columns[/dim]"
         )
+    for note in _notes(result.trials, front):
+        console.print(f"note: {note}", highlight=False)
     counts = ", ".join(f"{count} {state}" for state, count in count_states(result.trials).items() if count)
     console.print(f"\ntrials:   {counts}", highlight=False)
     console.print(
@@ -157,6 +160,23 @@ def print_report(result: SearchResult, plots: Mapping[str, Path]) -> None:
         console.print(f"  {command}", highlight=False, soft_wrap=True)
 
 
+def _notes(trials: Sequence[TrialRecord], front: Sequence[TrialRecord]) -> list[str]:
+    """What the tables alone may be misread for."""
+    notes = []
+    epochs = [trial.deployed.epochs or 0 for trial in front if trial.deployed]
+    if epochs and min(epochs) != max(epochs):
+        notes.append(
+            f"the networks of the front were trained for {min(epochs):.0f} to {max(epochs):.0f} epochs: a part of what "
+            "AP differs by is training; run the command again to train more of them longer"
+        )
+    if not any(trial.kind is TrialKind.SAMPLED and trial.final_latency for trial in trials):
+        notes.append(
+            "no network but official variants was trained: to search, allow a larger --time-budget or a smaller "
+            "--image-size, or run the command again"
+        )
+    return notes
+
+
 def next_commands(result: SearchResult) -> list[str]:
     """What a person probably wants to do next, ready to paste."""
     name, target = result.study.name, result.study.target_latency_ms
@@ -164,10 +184,11 @@ def next_commands(result: SearchResult) -> list[str]:
     commands = []
     best = best_feasible(result.trials)
     if best is not None:
-        chosen = ["--study", name, "--best-under", f"{target}ms", "--out", "best", *storage]
+        out = next(one for one in chain(["best"], (f"best-{n}" for n in count(2))) if not Path(one).exists())
+        chosen = ["--study", name, "--best-under", f"{target}ms", "--out", out, *storage]
         commands.append(shlex.join(["python", "-m", "search.export", *chosen]))
         if lost_by_ptq(best) is not None:
-            tuning = ["best", "--data", result.asked.data, "--out", "best-int8"]
+            tuning = [out, "--data", result.asked.data, "--out", f"{out}-int8"]
             commands.append(shlex.join(["python", "-m", "search.qat", *tuning]))
     commands.append(shlex.join(["python", "-m", "dashboard", *storage]))
     commands.append("the same command again, to search on")

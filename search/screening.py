@@ -13,7 +13,7 @@ from search.roles import Gate, Judge, JudgementError, SharedRung, View
 from storage.owners import this_owner
 from storage.records import TrialRecord
 from storage.repository import Repository
-from storage.states import Rung
+from storage.states import Rung, TrialKind
 from yolov6space.candidate import Candidate
 
 T = TypeVar("T")
@@ -35,6 +35,8 @@ class Screening:
         if estimate is not None and self.knowledge.too_slow(estimate):
             reason = over_limit(estimate, policy.target_ms)
             self.repository.infeasible(trial.id, estimate, reason, owner=this_owner())
+            if trial.kind is TrialKind.FIXED:  # what nobody asked for by name is refused without a word
+                self.view.event(f"trial {trial.number} {trial.title}: over the limit, {reason}")
             return None
         if policy.estimated and estimate is not None:
             if trial.latency_estimate is None:

@@ -78,7 +78,8 @@ class SearchView:
     def training(self, trial: TrialRecord, progress: Mapping[str, Any]) -> None:
         """Show how far the training of a candidate is."""
         self._now = (trial, progress)
-        if self._live is None and time.monotonic() - self._last_plain > _PLAIN_PROGRESS_EVERY_S:
+        due = time.monotonic() - self._last_plain > _PLAIN_PROGRESS_EVERY_S
+        if self._live is None and (due or _all_steps(progress)):
             self._plain(self._training_line())
 
     def _plain(self, message: str) -> None:
@@ -93,6 +94,10 @@ class SearchView:
         if self._now is None:
             return "measuring latency"
         trial, progress = self._now
+        if _all_steps(progress):
+            return (
+                f"training {trial.number} {trial.title}: done, now exported, quantized, measured and judged"
+            )
         phase = f"{progress['phase']}: " if progress.get("phase") else ""
         return (
             f"training {trial.number} {trial.title}: {phase}epoch {progress['epoch']}/{progress['epochs']}, "
@@ -114,6 +119,11 @@ class SearchView:
         return Panel(
             Text("\n".join(lines)), title=self._title, subtitle=self._left_text(), title_align="left"
         )
+
+
+def _all_steps(progress: Mapping[str, Any]) -> bool:
+    """Whether nothing more will be heard of the training of the network itself."""
+    return bool(not progress.get("phase") and progress["step"] == progress["steps"])
 
 
 def _best_text(trial: TrialRecord) -> str:

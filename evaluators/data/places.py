@@ -81,7 +81,9 @@ def _image_folder(folder: Path, name: str) -> Path:
     for candidate in candidates:
         if candidate.is_dir():
             return candidate
-    raise UserError(f"{candidates[0]}: folder with the images of {name!r} is missing")
+    own = folder / "data.yaml"
+    hint = f"; {own} may tell where they are: give it instead of the folder" if own.is_file() else ""
+    raise UserError(f"{candidates[0]}: folder with the images of {name!r} is missing{hint}")
 
 
 def _in_yaml(path: Path) -> Places:

@@ -98,7 +98,7 @@ def test_a_trial_that_comes_to_nothing_beside_the_last_one_is_made_up_for(
 
 
 def test_training_longer_than_the_time_left_waits(repository: Repository) -> None:
-    one = conductor(repository, trials=None, fixed=1, budget_s=20.0)
+    one = conductor(repository, trials=None, fixed=1, budget_s=10.0)
     one.add_fixed_trials()
     assert one.next_job() is None and one.done
     trial = repository.trials(1)[0]
@@ -110,8 +110,11 @@ def test_training_longer_than_the_time_left_waits(repository: Repository) -> Non
 def test_the_end_of_exploring_goes_to_networks_that_still_fit(repository: Repository, sampler: str) -> None:
     clock = Clock()
     one = conductor(repository, trials=None, budget_s=600.0, clock=clock, sampler=sampler)
+    first = next_one(one)
+    assert first is not None
+    one.succeeded(first, trained(first))
     too_long = []
-    for left in (35.0, 30.0, 27.0, 25.0):
+    for left in (36.0, 33.0, 31.0, 29.0, 27.0, 26.0, 25.0, 24.0):
         clock.now = 300.0 - left
         freely = one._knowledge.propose({trial.candidate_key for trial in repository.trials(1)})
         assert freely is not None
@@ -141,9 +144,28 @@ def test_nothing_is_measured_once_the_time_to_explore_is_used_up(repository: Rep
     clock, judge = Clock(), FakeJudge()
     one = conductor(repository, fixed=6, budget_s=600.0, clock=clock, judge=judge)
     one.add_fixed_trials()
+    first = next_one(one)
+    assert first is not None
+    one.succeeded(first, trained(first))
+    asked = list(judge.asked)
     clock.now = 301.0
-    assert one.next_job() is None and one.done and not judge.asked
-    assert {trial.state for trial in repository.trials(1)} == {TrialState.WAITING}
+    longer = one.next_job()
+    assert (longer is None or longer.epochs_before) and judge.asked == asked
+    assert {trial.state for trial in repository.trials(1)[1:]} == {TrialState.WAITING}
+
+
+def test_all_of_the_time_is_for_exploring_until_there_is_a_network_to_train_longer(
+    repository: Repository,
+) -> None:
+    clock = Clock()
+    one = conductor(repository, trials=None, fixed=1, budget_s=600.0, clock=clock)
+    one.add_fixed_trials()
+    clock.now = 400.0
+    first = one.next_job()
+    assert first is not None and not first.epochs_before
+    one.succeeded(first, trained(first))
+    longer = one.next_job()
+    assert longer is not None and longer.epochs_before
 
 
 def test_the_search_for_scales_is_part_of_the_time_a_training_takes(repository: Repository) -> None:
