@@ -165,6 +165,7 @@ class Conductor:
         if trial.untrained_latency is None:
             self.plan.learn_measuring(self.plan.clock() - asked_at)
         if latency_ms is None:
+            self._postponed.add(trial.id)  # in case it waits: another run may find the machine quieter
             return None
         if look and self._shared is not None and self._screening.looked_at(trial, self._shared):
             self._refused_in_a_row = 0

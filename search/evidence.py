@@ -103,5 +103,11 @@ def over_target(measured: NewMeasurement, target_ms: float) -> str | None:
     )
 
 
+def undecided(measured: NewMeasurement, target_ms: float) -> bool:
+    """Whether a latency is over the limit only as far as a disturbed machine can tell."""
+    disturbed = DISTURBANCE in measured.environment
+    return disturbed and measured.low_ms <= target_ms < measured.median_ms
+
+
 def _doubt(measured: NewMeasurement) -> str:
     return " (disturbed)" if DISTURBANCE in measured.environment else ""

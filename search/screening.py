@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from search.estimates import over_limit
-from search.evidence import measurement_from, over_target, shared_evaluation
+from search.evidence import measurement_from, over_target, shared_evaluation, undecided
 from search.knowledge import Knowledge
 from search.roles import Gate, Judge, JudgementError, SharedRung, View
 from storage.owners import this_owner
@@ -30,7 +30,10 @@ class Screening:
     view: View
 
     def latency_within(self, trial: TrialRecord, candidate: Candidate) -> float | None:
-        """Latency of a claimed trial, estimated or measured; None where it, or a failure, ended the trial."""
+        """Latency of a claimed trial, estimated or measured; None where it, or a failure, ended the trial.
+
+        Also None, and the trial waits again, where the machine was too disturbed to tell.
+        """
         policy, estimate = self.knowledge.policy, self.knowledge.estimate(candidate)
         if estimate is not None and self.knowledge.too_slow(estimate):
             reason = over_limit(estimate, policy.target_ms)
@@ -48,6 +51,13 @@ class Screening:
         if measured is None:
             return None
         over = over_target(measured, policy.target_ms)
+        if undecided(measured, policy.target_ms):
+            self.repository.release(trial.id)
+            self.view.event(
+                f"trial {trial.number} {trial.title}: perhaps within the limit, {over}; waits to be measured by "
+                "another run, on a quieter machine"
+            )
+            return None
         if over is not None:
             self.repository.infeasible(trial.id, measured, over, owner=this_owner())
             self.view.event(f"trial {trial.number} {trial.title}: over the limit, {over}")

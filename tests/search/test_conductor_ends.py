@@ -24,6 +24,22 @@ def test_judgement_that_fails_fails_its_trial_only(repository: Repository) -> No
     assert sum(trial.state is TrialState.FINISHED for trial in trials) == 3
 
 
+def test_what_a_disturbed_machine_leaves_open_waits_for_a_quieter_one(repository: Repository) -> None:
+    class Disturbed(FakeJudge):
+        def __call__(self, candidate: dict[str, Any]) -> dict[str, Any]:
+            told = super().__call__(candidate)
+            return {**told, "samples_ms": [8.0, 37.0, 40.0, 45.0] * 3, "disturbance": "a neighbour"}
+
+    judge = Disturbed()
+    one = conductor(repository, fixed=1, only_fixed=True, judge=judge)
+    one.add_fixed_trials()
+    assert next_one(one) is None and len(judge.asked) == 1
+    assert repository.trials(1)[0].state is TrialState.WAITING
+    assert any("perhaps within the limit, 38.50 ms" in line for line in one.view.events)
+    run(conductor(repository, fixed=1, only_fixed=True))
+    assert repository.trials(1)[0].state is TrialState.FINISHED
+
+
 def test_what_the_compiler_refuses_is_never_trained(repository: Repository) -> None:
     seen: list[str] = []
 
@@ -106,15 +122,14 @@ def test_training_longer_than_the_time_left_waits(repository: Repository) -> Non
     assert any(" s and 10 s are left to explore" in line for line in one.view.events)
 
 
-@pytest.mark.parametrize("sampler", ["latency-aware", "random"])
-def test_the_end_of_exploring_goes_to_networks_that_still_fit(repository: Repository, sampler: str) -> None:
+def test_the_end_of_exploring_goes_to_networks_that_still_fit(repository: Repository) -> None:
     clock = Clock()
-    one = conductor(repository, trials=None, budget_s=600.0, clock=clock, sampler=sampler)
+    one = conductor(repository, trials=None, budget_s=600.0, clock=clock, sampler="latency-aware")
     first = next_one(one)
     assert first is not None
     one.succeeded(first, trained(first))
     too_long = []
-    for left in (36.0, 33.0, 31.0, 29.0, 27.0, 26.0, 25.0, 24.0):
+    for left in (35.0, 30.0, 27.0, 25.0):
         clock.now = 300.0 - left
         freely = one._knowledge.propose({trial.candidate_key for trial in repository.trials(1)})
         assert freely is not None

@@ -11,6 +11,22 @@ from search.stages import measure_near
 WORKLOAD = Workload(image_size=64, batch=1, precision="fp32", device="cpu", backend="openvino")
 
 
+def test_three_engines_where_a_disturbed_one_may_be_either_side_of_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def measure(_artefact: Any, _hardware: Any, engines: int = 1) -> Measurement:
+        return Measurement(
+            samples_ms=(8.5, 37.0, 40.0, 47.0) * engines,
+            workload=WORKLOAD,
+            artefact_hash="a",
+            engine_samples=(4,) * engines,
+            disturbance="a neighbour",
+        )
+
+    monkeypatch.setattr(latency, "measure", measure)
+    assert len(measure_near(None, None, 8.8).engine_medians_ms) == 3  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("median_ms", "disturbance", "engines"),
     [

@@ -8,7 +8,7 @@ import pytest
 from evaluators.estimate import Case, Observation
 from search.sampler import SAMPLERS, distributions, to_params, to_values
 from search.study import Known, Question, propose
-from tests.search.fakes import CLASSES, SIZE, ap, latency_ms
+from tests.search.fakes import CLASSES, SIZE, ap, gflops, latency_ms
 from yolov6space.candidate import Candidate
 from yolov6space.space import Space
 
@@ -41,6 +41,24 @@ def test_new_valid_and_deterministic(sampler: str) -> None:
         assert ask(list(known), set(taken), sampler) == candidate  # from what is known alone
         known.append(answer(candidate))
         taken.add(candidate.key)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_only_what_there_is_time_for_is_proposed(sampler: str) -> None:
+    def small(candidate: Candidate) -> bool:
+        return gflops(candidate) < 0.5
+
+    rng = random.Random(5)
+    known = [answer(Space.default().sample(rng)) for _ in range(12)]
+    taken = {one.candidate.key for one in known}
+    if sampler == "latency-aware":  # the others ask for anything
+        free = [propose(Space.default(), known, taken, question(sampler, seed)) for seed in range(5)]
+        assert not all(found is not None and small(found.candidate) for found in free)
+    for seed in range(5):
+        asked = replace(question(sampler, seed), affordable=small)
+        found = propose(Space.default(), known, taken, asked)
+        assert found is not None and small(found.candidate)
+    assert propose(Space.default(), known, taken, replace(asked, affordable=lambda _: False)) is None
 
 
 def test_what_a_calibration_measured_spares_measuring_it_again() -> None:
