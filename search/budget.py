@@ -120,15 +120,18 @@ class TimePlan:
         return max(0, math.floor(min(MAX_EPOCHS, fitting)))
 
     def learn(self, gflops: float, images_seen: float, training_s: float, deploy_s: float) -> None:
-        """Correct the prediction by what a finished job took (exponential average).
-
-        A network that was trained in this run already is foretold by its own pace, which a line in GFLOPs may miss.
-        """
+        """Correct the prediction by what a finished job took (exponential average)."""
         if images_seen > 0 and training_s > 0:
-            self._paces[gflops] = training_s / images_seen
-            seen = training_s / images_seen / self.cost.seconds_per_image(gflops)
-            self.slower = 0.5 * self.slower + 0.5 * seen
+            self.learn_pace(gflops, training_s / images_seen)
         self.deploy_seconds = 0.5 * self.deploy_seconds + 0.5 * deploy_s
+
+    def learn_pace(self, gflops: float, seconds_per_image: float) -> None:
+        """Correct the prediction by the pace of a training.
+
+        A network that was trained in this run already is foretold by its own, which a line in GFLOPs may miss.
+        """
+        self._paces[gflops] = seconds_per_image
+        self.slower = 0.5 * self.slower + 0.5 * seconds_per_image / self.cost.seconds_per_image(gflops)
 
     def learn_measuring(self, seconds: float) -> None:
         """Correct the time that a latency takes to find out likewise."""

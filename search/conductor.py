@@ -66,6 +66,7 @@ class Conductor:
     _finalists: Finalists = field(init=False)
     _running: dict[int, TrainJob] = field(default_factory=dict)
     _postponed: set[int] = field(default_factory=set)
+    _pace: dict[int, float] = field(default_factory=dict)  # images per second of trainings, by trial
     _refused_in_a_row: int = 0
     _exploring: bool = True
     _done: bool = False
@@ -196,6 +197,8 @@ class Conductor:
 
     def progressed(self, job: TrainJob, progress: Mapping[str, Any]) -> None:
         """Show how far a training is."""
+        if not progress.get("phase"):
+            self._pace[job.trial_id] = progress.get("images_per_second", 0.0)
         if job.epochs_before:
             self._finalists.progressed(job, progress)
         self.view.training(self.repository.trial(job.trial_id), progress)
@@ -246,9 +249,14 @@ class Conductor:
         self._running.pop(job.trial_id, None)
         trial = self.repository.trial(job.trial_id)
         self.view.event(f"trial {trial.number} {trial.title}: {reason}")
+        pace = self._pace.pop(job.trial_id, None)
+        if out_of_time and pace:
+            candidate = Candidate.from_dict(job.candidate)
+            taught = teaching_cost(candidate) if job.distils else 1.0
+            self.plan.learn_pace(self._knowledge.gflops(candidate), 1.0 / pace / taught)
         if trial.state is not TrialState.RUNNING:
             if out_of_time:
-                self._finalists.cut_short(trial, reason)
+                self._finalists.cut_short(trial, reason, again=bool(pace))
             else:
                 self._finalists.failed(trial, reason)
             return

@@ -186,8 +186,14 @@ class Finalists:
         """It gave no result and would not if it were tried again."""
         self._note(FAILED, trial, f"longer training: {reason}")
 
-    def cut_short(self, trial: TrialRecord, reason: str) -> None:
-        """It was ended before its time, and may go on in a later run."""
+    def cut_short(self, trial: TrialRecord, reason: str, *, again: bool = False) -> None:
+        """It was ended before its time, and may go on in a later run.
+
+        Args:
+            again: it would have outlasted the time; begun again in this run, for as long as its pace now allows.
+        """
+        if again:
+            self._chosen.discard(trial.id)
         done = self._done.get(trial.id, 0.0)
         text = f"longer training: {reason} ({100 * done:.0f} % done)"
         self._note(CUT_SHORT, trial, text, {"done": done})

@@ -118,6 +118,24 @@ def test_interruptions_on_purpose_cost_no_attempt(repository: Repository) -> Non
     assert finalist(later_run(repository)) is not None
 
 
+def test_a_longer_training_that_turns_out_slow_is_begun_again_for_fewer_epochs(
+    repository: Repository,
+) -> None:
+    clock = Clock()
+    one = later_run(repository, 400, clock=clock)
+    first = finalist(one)
+    assert first is not None
+    one.progressed(first, {"step": 5, "steps": 100, "phase": "", "images_per_second": 4.0})
+    clock.now += 10.0
+    one.failed(first, "training needs 400 s more", out_of_time=True)
+    second = finalist(one)
+    assert second is not None and second.trial_id == first.trial_id
+    assert 0 < second.epochs < first.epochs
+    assert second.epochs * 100 / 4.0 <= one.plan.left()
+    one.failed(second, "no worker was free in time", out_of_time=True)  # and so tells no pace
+    assert finalist(one) is None and one.done
+
+
 def test_a_network_that_differs_in_precision_alone_gets_the_same_epochs(repository: Repository) -> None:
     """So that its weights are there already, however much time is left by then."""
     repository.create_study("s", {}, target_latency_ms=100.0)
