@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -110,6 +111,9 @@ def main(as_json: bool, **asked: Any) -> None:
     Hypervolume is the area between front and the corner (limit, worst result of the table), as a share of that
     of the true front. All figures are means over the seeds.
     """
+    plot = asked["plot"]
+    if plot is not None and (plot.is_dir() or not plot.parent.is_dir()):
+        raise UserError(f"--plot {plot}: name a file in a folder that exists, such as samplers.png")
     names = _samplers(asked["sampler"], asked["baselines"])
     task, facts = _task(asked)
 
@@ -128,10 +132,10 @@ def main(as_json: bool, **asked: Any) -> None:
         )
         lines += lines_of(task, name, plays, asked["budget"])
         curves[name] = [one.rows for one in plays]
-    if asked["plot"] is not None:
+    if plot is not None:
         from search.benchmarking.drawing import draw_curves
 
-        draw_curves(task, curves, asked["plot"])
+        draw_curves(task, curves, plot)
     if as_json:
         cli.print_json({**facts, "results": [line.to_dict() for line in lines]})
     else:
@@ -165,6 +169,10 @@ def _task(asked: dict[str, Any]) -> tuple[Task, dict[str, Any]]:
     name, limit = asked["limit"]
     if name != asked["minimize"]:
         raise UserError(f"--limit {name}: limits are of what --minimize names, {asked['minimize']}")
+    if not math.isfinite(limit):
+        raise UserError(f"--limit {name}={limit:g}: a limit is a finite number; greatest {latency.max():g}")
+    if asked["maximize"] == asked["minimize"]:
+        raise UserError(f"--maximize {name}: the same column as --minimize")
     within = int((latency <= limit).sum())
     if not within:
         raise UserError(
@@ -173,6 +181,8 @@ def _task(asked: dict[str, Any]) -> tuple[Task, dict[str, Any]]:
     if latency.min() <= 0:
         raise UserError(f"--minimize {name}: must be above 0 everywhere")
     cheap = [column.strip() for column in asked["cheap"].split(",") if column.strip()]
+    if asked["maximize"] in cheap:
+        raise UserError(f"--cheap {asked['maximize']}: nothing is left to find out when --maximize is known")
     low = sorted(asked["low_fidelity"], key=lambda pair: pair[1])
     if any(not 0 < cost < 1 for _, cost in low):
         raise UserError("--low-fidelity: the cost is relative to a full evaluation, between 0 and 1")

@@ -6,7 +6,10 @@ import re
 import time
 
 WORKER_SILENCE_S = 1800.0  # a worker that reports nothing for this long hangs, and ends itself
-NO_SPACE = "no space left on the device: free some and run again; everything finished is kept"
+NO_SPACE = (
+    "no space left on the device of the study's folder, its database or the temporary files (df -h tells which): free "
+    "some and run again; everything finished is kept"
+)
 
 _WORDS = (  # in Ray's messages, the telling ones first
     ("preempt", "its node was preempted"),

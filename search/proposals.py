@@ -50,7 +50,7 @@ class Proposals:
         left = self.time_left()
 
         def affordable(candidate: Candidate) -> bool:
-            return self.plan.measuring_seconds + self.training_seconds(candidate) <= left
+            return self._seconds(candidate) <= left
 
         proposal = self.knowledge.propose(known.keys(), affordable if math.isfinite(left) else None)
         if proposal is None:
@@ -69,10 +69,10 @@ class Proposals:
             return "the space is exhausted: every candidate has been tried"
         other = self.knowledge.propose(taken) if math.isfinite(left) else None
         if other is not None:
-            takes = in_time(self.training_seconds(other.candidate))
+            takes = in_time(self._seconds(other.candidate))
             return (
-                f"{in_time(left)} are left to explore, too little to train any other network within the limit (the "
-                f"most promising would take {takes}): allow a larger --time-budget"
+                f"{in_time(left)} left to explore: too little to measure and train any other network that may be "
+                f"within the limit (the most promising would take {takes}); allow a larger --time-budget"
             )
         return (
             f"no candidate that was not tried is likely within {self.policy.target_ms:g} ms: allow a larger "
@@ -109,6 +109,10 @@ class Proposals:
             flops=price.flops,
             claim_by=claim_by,
         )
+
+    def _seconds(self, candidate: Candidate) -> float:
+        """Of a candidate that nothing is known of, foretold."""
+        return self.plan.measuring_seconds + self.training_seconds(candidate)
 
     def training_seconds(self, candidate: Candidate) -> float:
         """Of an exploring training with its deployment, foretold."""

@@ -7,7 +7,7 @@ dimension that does not apply.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,15 +34,19 @@ class Table:
     Attributes:
         params: of each row, absent dimensions left out.
         columns: every other column that holds nothing but numbers.
+        spoilt: first cell of every other column that is no finite number, in words.
     """
 
     name: str
     params: tuple[Params, ...]
     choices: Mapping[str, tuple[Any, ...] | None]
     columns: Mapping[str, Array]
+    spoilt: Mapping[str, str] = field(default_factory=dict)
 
     def column(self, name: str, option: str) -> Array:
         """A column of finite numbers. Raises UserError that names the option."""
+        if name in self.spoilt:
+            raise UserError(f"{option} {name}: {self.name}, {self.spoilt[name]} is no finite number")
         if name not in self.columns:
             raise UserError(
                 f"{option} {name}: {self.name} has no such column of numbers; it has {', '.join(self.columns)}"
@@ -74,9 +78,12 @@ def read_table(path: Path) -> Table:
     if not path.is_file():
         raise UserError(f"--table {path}: no such file")
     try:
-        frame = pd.read_csv(path)
+        header = pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0]
+        frame = pd.read_csv(path, index_col=False)
     except (ValueError, UnicodeDecodeError) as error:
         raise UserError(f"--table {path}: not a CSV table: {error}") from error
+    if repeated := sorted({str(name) for name in header[header.duplicated()].dropna()}):
+        raise UserError(f"--table {path}: two columns are called {repeated[0]}")
     names = [str(name) for name in frame.columns if str(name).startswith(PARAMETER)]
     if not names:
         raise UserError(
@@ -99,12 +106,19 @@ def read_table(path: Path) -> Table:
         }
         for cells in frame[names].itertuples(index=False)
     )
-    columns = {
-        str(name): frame[name].to_numpy(dtype=float)
-        for name in frame.columns
-        if name not in names and pd.api.types.is_numeric_dtype(frame[name]) and np.isfinite(frame[name]).all()
-    }
-    table = Table(path.name, params, choices, columns)
+    columns: dict[str, Array] = {}
+    spoilt: dict[str, str] = {}
+    for name in (str(name) for name in frame.columns if name not in names):
+        numbers = pd.to_numeric(frame[name], errors="coerce").to_numpy(dtype=float)
+        finite = np.isfinite(numbers)
+        if finite.all():
+            columns[name] = numbers
+        else:
+            row = int(np.argmin(finite))
+            cell = frame[name].iloc[row]
+            told = "an empty cell" if pd.isna(cell) else f"'{cell}'"
+            spoilt[name] = f"row {row + 1}: {told}"
+    table = Table(path.name, params, choices, columns, spoilt)
     if len(table.rows) < len(params):
         raise UserError(
             f"--table {path}: {len(params) - len(table.rows)} rows repeat the parameters of another"

@@ -142,7 +142,9 @@ def test_the_end_of_exploring_goes_to_networks_that_still_fit(repository: Reposi
     clock.now = 298.0
     longer = one.next_job()
     assert longer is None or longer.epochs_before
-    assert any("2 s are left to explore, too little to train any other" in line for line in one.view.events)
+    assert any(
+        "2 s left to explore: too little to measure and train any other" in line for line in one.view.events
+    )
 
 
 def test_time_budget_ends_the_search(repository: Repository) -> None:

@@ -86,6 +86,10 @@ def test_figures() -> None:
         (("--limit", "ap=1"), "--minimize"),
         (("--baselines", "magic"), "choose all"),
         (("--low-fidelity", "quick=3"), "between 0 and 1"),
+        (("--limit", "ms=inf"), "a limit is a finite number"),
+        (("--maximize", "ms"), "the same column"),
+        (("--cheap", "ap"), "nothing is left to find out"),
+        (("--plot", "/"), "name a file"),
     ],
 )
 def test_wrong_input_is_one_line(csv: Path, options: tuple[str, ...], words: str) -> None:
@@ -98,6 +102,19 @@ def test_tables_that_cannot_be_searched(tmp_path: Path) -> None:
     path.write_text("a,b\n1,2\n3,4\n")
     with pytest.raises(UserError, match="parameter column"):
         read_table(path)
+    path.write_text("p_a,p_a,b\n1,2,3\n3,4,5\n")
+    with pytest.raises(UserError, match="two columns are called p_a"):
+        read_table(path)
     path.write_text("p_a,b\n1,2\n1,4\n")
     with pytest.raises(UserError, match="repeat"):
         read_table(path)
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"), [("nan", "row 2: an empty cell"), ("inf", "row 2: 'inf'"), ("abc", "row 2: 'abc'")]
+)
+def test_a_cell_that_is_no_number_is_named(tmp_path: Path, cell: str, words: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(f"p_a,b\n1,2\n3,{cell}\n5,6\n")
+    with pytest.raises(UserError, match=f"--maximize b: t.csv, {words} is no finite number"):
+        read_table(path).column("b", "--maximize")
