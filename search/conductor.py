@@ -163,7 +163,7 @@ class Conductor:
             return None
         asked_at = self.plan.clock()
         latency_ms = self._screening.latency_within(trial, candidate)
-        if trial.untrained_latency is None:
+        if trial.latency is None and self.repository.trial(trial.id).latency is not None:
             self.plan.learn_measuring(self.plan.clock() - asked_at)
         if latency_ms is None:
             self._postponed.add(trial.id)  # in case it waits: another run may find the machine quieter

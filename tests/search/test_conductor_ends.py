@@ -185,6 +185,20 @@ def test_all_of_the_time_is_for_exploring_until_there_is_a_network_to_train_long
     assert longer is not None and longer.epochs_before
 
 
+def test_how_long_measuring_takes_is_learnt_from_what_was_measured(repository: Repository) -> None:
+    clock = Clock()
+
+    class Slow(FakeJudge):
+        def __call__(self, candidate: dict[str, Any]) -> dict[str, Any]:
+            clock.now += 30.0
+            return super().__call__(candidate)
+
+    one = conductor(repository, fixed=6, budget_s=6000.0, clock=clock, judge=Slow(), only_fixed=True)
+    run(one)
+    estimated = [t for t in repository.trials(1) if t.latency is None and t.latency_estimate is not None]
+    assert estimated and 20.0 < one.plan.measuring_seconds <= 30.0
+
+
 def test_the_search_for_scales_is_part_of_the_time_a_training_takes(repository: Repository) -> None:
     plain = next(fixed_trials())[1]
     repopt = replace(plain, model=replace(plain.model, conv="repopt"))
