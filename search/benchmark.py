@@ -112,13 +112,15 @@ def main(as_json: bool, **asked: Any) -> None:
     of the true front. All figures are means over the seeds.
     """
     plot = asked["plot"]
-    if plot is not None and (plot.is_dir() or not plot.parent.is_dir()):
-        raise UserError(f"--plot {plot}: name a file in a folder that exists, such as samplers.png")
+    if plot is not None and plot.is_dir():
+        raise UserError(f"--plot {plot}: is a folder; name a file in it, such as {plot / 'samplers.png'}")
     names = _samplers(asked["sampler"], asked["baselines"])
     task, facts = _task(asked)
 
     from search.benchmarking.summary import lines_of, play_all
 
+    if plot is not None:  # before the searches, which may take long
+        plot.parent.mkdir(parents=True, exist_ok=True)
     lines: list[Line] = []
     curves: dict[str, list[list[int]]] = {}
     for name in names:

@@ -66,7 +66,7 @@ class Conductor:
     _finalists: Finalists = field(init=False)
     _running: dict[int, TrainJob] = field(default_factory=dict)
     _postponed: set[int] = field(default_factory=set)
-    _pace: dict[int, float] = field(default_factory=dict)  # images per second of trainings, by trial
+    _pace: dict[int, float] = field(default_factory=dict)  # images per second of the last training, by trial
     _refused_in_a_row: int = 0
     _exploring: bool = True
     _done: bool = False
@@ -193,6 +193,7 @@ class Conductor:
         if math.isfinite(self.plan.left()):
             job = replace(job, deadline=time.time() + self.plan.left() * LATE_TOLERANCE)
         self._running[job.trial_id] = job
+        self._pace.pop(job.trial_id, None)
         return job
 
     def progressed(self, job: TrainJob, progress: Mapping[str, Any]) -> None:
@@ -249,7 +250,7 @@ class Conductor:
         self._running.pop(job.trial_id, None)
         trial = self.repository.trial(job.trial_id)
         self.view.event(f"trial {trial.number} {trial.title}: {reason}")
-        pace = self._pace.pop(job.trial_id, None)
+        pace = self._pace.get(job.trial_id)
         if out_of_time and pace:
             candidate = Candidate.from_dict(job.candidate)
             taught = teaching_cost(candidate) if job.distils else 1.0

@@ -132,7 +132,7 @@ def print_report(result: SearchResult, plots: Mapping[str, Path]) -> None:
             f"[dim]published: COCO val2017, Tesla T4, FP16 (also beside int8): other data and {here}, not comparable "
             "with the other columns[/dim]"
         )
-    for note in _notes(result.trials, front):
+    for note in notes(result, front):
         console.print(f"note: {note}", highlight=False)
     counts = ", ".join(f"{count} {state}" for state, count in count_states(result.trials).items() if count)
     console.print(f"\ntrials:   {counts}", highlight=False)
@@ -160,21 +160,22 @@ def print_report(result: SearchResult, plots: Mapping[str, Path]) -> None:
         console.print(f"  {command}", highlight=False, soft_wrap=True)
 
 
-def _notes(trials: Sequence[TrialRecord], front: Sequence[TrialRecord]) -> list[str]:
+def notes(result: SearchResult, front: Sequence[TrialRecord]) -> list[str]:
     """What the tables alone may be misread for."""
-    notes = []
+    found = []
     epochs = [trial.deployed.epochs or 0 for trial in front if trial.deployed]
     if epochs and min(epochs) != max(epochs):
-        notes.append(
+        found.append(
             f"the networks of the front were trained for {min(epochs):.0f} to {max(epochs):.0f} epochs: a part of what "
             "AP differs by is training; run the command again to train more of them longer"
         )
-    if not any(trial.kind is TrialKind.SAMPLED and trial.final_latency for trial in trials):
-        notes.append(
+    trained = {trial.kind for trial in result.trials if trial.final_latency}
+    if trained == {TrialKind.FIXED} and not result.asked.only_fixed:
+        found.append(
             "no network but official variants was trained: to search, allow a larger --time-budget or a smaller "
             "--image-size, or run the command again"
         )
-    return notes
+    return found
 
 
 def next_commands(result: SearchResult) -> list[str]:

@@ -95,9 +95,7 @@ class SearchView:
             return "measuring latency"
         trial, progress = self._now
         if _all_steps(progress):
-            return (
-                f"training {trial.number} {trial.title}: done, now exported, quantized, measured and judged"
-            )
+            return f"training {trial.number} {trial.title}: done, now built, measured and judged"
         phase = f"{progress['phase']}: " if progress.get("phase") else ""
         return (
             f"training {trial.number} {trial.title}: {phase}epoch {progress['epoch']}/{progress['epochs']}, "

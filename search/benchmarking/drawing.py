@@ -38,5 +38,4 @@ def draw_curves(task: Task, rows: Mapping[str, Sequence[Sequence[int]]], path: P
     axes.set(xlabel="evaluations", ylabel="share of the true hypervolume", ylim=(0.0, 1.02))
     axes.set_title(f"{task.table.name}, {task.latency_name} up to {task.limit:g}", loc="left")
     axes.legend(loc="lower right", frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=140)

@@ -157,3 +157,14 @@ def test_labels():
     assert precision_label({"precision": {"kind": "int8", "scheme": "qat", "float_layers": 0}}) == "int8 qat"
     assert precision_label({}) == ""
     assert describe({"image_size": 320, "iou": 0.65, "nested": {"a": 1}}) == "image size 320, iou 0.65"
+
+
+@pytest.mark.parametrize(
+    ("ap", "least"), [((0.53,), 0.1), ((0.529, 0.531), 0.1), ((0.01,), 0.1), ((0.2, 0.6), 0.4)]
+)
+def test_equal_networks_do_not_look_far_apart(info, ap, least):
+    points = tuple(info.official[0]._replace(ap=value) for value in ap)
+    low, high = info._replace(deployed=points, official=(), over=(), official_over=()).ap_range
+    assert low < min(ap) and high > max(ap)
+    assert high - low == pytest.approx(1.24 * least)
+    assert low > -0.01

@@ -120,6 +120,7 @@ def test_training_longer_than_the_time_left_waits(repository: Repository) -> Non
     trial = repository.trials(1)[0]
     assert trial.state is TrialState.WAITING and trial.untrained_latency is not None
     assert any(" s and 10 s are left to explore" in line for line in one.view.events)
+    assert one.view.events[-1] == "no further longer training: no network within the limit was trained yet"
 
 
 def test_the_end_of_exploring_goes_to_networks_that_still_fit(repository: Repository) -> None:

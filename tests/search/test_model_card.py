@@ -2,13 +2,21 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from search.evidence import DISTURBANCE
-from search.export import Verification
+from search.export import Verification, describe
 from search.model_card import Evidence, model_card
-from storage.records import EvaluationRecord, MeasurementRecord, StudyRecord, TrialRecord
+from storage.records import (
+    LATENCY_MS,
+    EstimateRecord,
+    EvaluationRecord,
+    MeasurementRecord,
+    StudyRecord,
+    TrialRecord,
+)
 from storage.states import Origin, Rung, TrialKind, TrialState
 from yolov6space.variants import get
 
@@ -140,19 +148,38 @@ def test_card_says_what_a_training_began_with(
     assert words in card and "train batch 8" in card
 
 
-def test_card_of_a_verified_export_shows_both_figures(study: StudyRecord, trial: TrialRecord) -> None:
-    again = Verification(
-        ap_stored=0.5,
-        ap=0.4999,
-        median_ms_stored=5.0,
-        median_ms=5.2,
-        low_ms=5.1,
-        high_ms=5.3,
-        target_ms=8.8,
-        within_target=True,
+AGAIN = Verification(
+    ap_stored=0.5,
+    ap=0.4999,
+    median_ms_stored=5.0,
+    median_ms=5.2,
+    low_ms=5.1,
+    high_ms=5.3,
+    target_ms=8.8,
+    within_target=True,
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "doubted"),
+    [({}, True), ({"low_ms": 4.9}, False), ({"latency_estimated": True}, False)],
+)
+def test_a_latency_that_comes_out_otherwise_is_remarked(changes: dict[str, Any], doubted: bool) -> None:
+    assert ("the stored latency is outside" in describe(replace(AGAIN, **changes))) == doubted
+
+
+def test_an_estimated_latency_is_not_called_verified(study: StudyRecord, trial: TrialRecord) -> None:
+    estimate = EstimateRecord(
+        quantity=LATENCY_MS, created_at=NOW, value=5.0, low=4.0, high=6.0, source="a table"
     )
+    trial = replace(trial, deployed_latency=None, estimates=(estimate,))
+    card = model_card(study, trial, None, AGAIN, folder="out", data="pets")
+    assert "| verified | 0.500 | not verified: the device is not here | in new processes |" in card
+
+
+def test_card_of_a_verified_export_shows_both_figures(study: StudyRecord, trial: TrialRecord) -> None:
     card = model_card(
-        study, trial, Evidence(environment=ENVIRONMENT, samples=321), again, folder="out", data="pets"
+        study, trial, Evidence(environment=ENVIRONMENT, samples=321), AGAIN, folder="out", data="pets"
     )
     assert "| verified | 0.500 | 5.20 ms | in new processes |" in card
     assert "Not verified" not in card

@@ -142,6 +142,10 @@ def test_no_val_says_what_to_do(tmp_path):
         (lambda d: shutil.rmtree(d / "annotations"), "no folder 'annotations'"),
         (lambda d: shutil.rmtree(d / "images/val"), "images of 'val' is missing"),
         (
+            lambda d: shutil.rmtree(d / "images/val") or (d / "data.yaml").write_text("train: x"),
+            "data.yaml may tell where they are",
+        ),
+        (
             lambda d: (d / "annotations/instances_val.json").write_text('{"images": [1,\n 2'),
             "line 2, column 3",
         ),

@@ -89,7 +89,7 @@ def test_figures() -> None:
         (("--limit", "ms=inf"), "a limit is a finite number"),
         (("--maximize", "ms"), "the same column"),
         (("--cheap", "ap"), "nothing is left to find out"),
-        (("--plot", "/"), "name a file"),
+        (("--plot", "/"), "is a folder"),
     ],
 )
 def test_wrong_input_is_one_line(csv: Path, options: tuple[str, ...], words: str) -> None:
